@@ -1,0 +1,2 @@
+//! The `rejoin` binary.
+fn main() {}
