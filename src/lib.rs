@@ -1,5 +1,6 @@
 //! PID 1 for a Redis or Valkey Cluster pod.
 
+pub mod config;
 pub mod exit;
 pub mod health;
 pub mod nodes_conf;
