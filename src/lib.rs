@@ -1,5 +1,10 @@
 //! PID 1 for a Redis or Valkey Cluster pod.
 
+pub mod board;
 pub mod exit;
 pub mod health;
+pub mod http;
 pub mod nodes_conf;
+pub mod probe;
+pub mod status;
+pub mod telemetry;
