@@ -1,6 +1,13 @@
 //! PID 1 for a Redis or Valkey Cluster pod.
 
+pub mod board;
+pub mod cluster;
 pub mod config;
 pub mod exit;
 pub mod health;
+pub mod http;
 pub mod nodes_conf;
+pub mod probe;
+pub mod redis;
+pub mod status;
+pub mod telemetry;

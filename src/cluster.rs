@@ -1,0 +1,3 @@
+//! The keeper.
+pub mod model;
+pub mod plan;

@@ -1,0 +1,1 @@
+//! The exec probes, and the fetching side of `rejoin status`: one small HTTP request, no runtime.
