@@ -1,8 +1,10 @@
 //! PID 1 for a Redis or Valkey Cluster pod.
 
+pub mod agent;
 pub mod board;
 pub mod cluster;
 pub mod config;
+pub mod discovery;
 pub mod exit;
 pub mod health;
 pub mod http;

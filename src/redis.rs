@@ -4,10 +4,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
+use ::redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -110,13 +111,16 @@ impl Dialer {
 
     async fn open(&self, to: &Endpoint, password: Option<Secret>) -> Result<Connection, Failure> {
         let silent = |error: std::io::Error| Failure::Silent(error.to_string());
-        let mut connection = match to {
-            Endpoint::Tcp(at) => Connection::over(TcpStream::connect(at).await.map_err(silent)?),
-            Endpoint::Unix(path) => {
-                Connection::over(UnixStream::connect(path).await.map_err(silent)?)
+        let connection = match to {
+            Endpoint::Tcp(at) => {
+                let stream = TcpStream::connect(at).await.map_err(silent)?;
+                Connection::over(stream).await?
             }
-        }
-        .await?;
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(silent)?;
+                Connection::over(stream).await?
+            }
+        };
         if let Some(password) = password {
             let mut auth = ::redis::cmd("AUTH");
             if let Some(username) = &self.login.username {
@@ -147,7 +151,7 @@ impl Dialer {
 #[derive(Clone)]
 pub struct Connection {
     inner: MultiplexedConnection,
-    _driver: std::sync::Arc<Driver>,
+    _driver: Arc<Driver>,
 }
 
 /// The task that moves a connection's bytes; it ends with the last clone.
@@ -165,11 +169,11 @@ impl Connection {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let (mut inner, driver) = MultiplexedConnection::new(&plain, stream).await?;
-        // Our own bound in `send` covers connecting as well, and says what was waited for.
-        inner.set_response_timeout(PATIENCE * 2);
-        let driver = std::sync::Arc::new(Driver(tokio::spawn(driver)));
-        Ok(Connection { inner, _driver: driver })
+        // The bound is our own, in `send`, which says what was waited for.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let (inner, driver) =
+            MultiplexedConnection::new_with_config(&plain, stream, config).await?;
+        Ok(Connection { inner, _driver: Arc::new(Driver(tokio::spawn(driver))) })
     }
 
     /// Sends one command, its words as given, and waits for the reply.

@@ -130,6 +130,8 @@ pub struct Own {
     pub keys: u64,
     /// `cluster_state:ok`.
     pub state_ok: bool,
+    /// `cluster_current_epoch`.
+    pub current_epoch: u64,
     /// `INFO replication`.
     pub replication: Replication,
 }

@@ -44,7 +44,9 @@ pub enum Step {
     Meet {
         /// The id that must answer there.
         id: NodeId,
-        /// Where its clients connect.
+        /// Where it answered us.
+        asked_at: SocketAddr,
+        /// Its address and client port as the cluster uses it.
         at: SocketAddr,
         /// Its bus port.
         bus_port: u16,
@@ -253,6 +255,3 @@ impl Stage {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -101,11 +101,7 @@ fn gate(view: &View, shape: Shape, number: u64) -> Result<(), Gate> {
         return Err(Gate::Wrong(wrong));
     }
     if pods.len() < expected {
-        return Err(Gate::Waiting(format!(
-            "{} of {} answer",
-            pods.len(),
-            Pods(shape)
-        )));
+        return Err(Gate::Waiting(format!("{} of {} answer", pods.len(), Pods(shape))));
     }
     if let Some(pod) =
         pods.iter().find(|pod| pod.table.is_fresh() && pod.table.me().config_epoch == 0)

@@ -36,11 +36,12 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
 }
 
 /// The step that meets a pod where it answered.
-pub(super) fn meet(pod: Pod<'_>, at: SocketAddr, why: Meet) -> Step {
+pub(super) fn meet(pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
     let address = &pod.table.me().address;
     // The port that the server itself names is the one that the cluster uses (TLS or not).
-    let at = if address.port == 0 { at } else { SocketAddr::new(at.ip(), address.port) };
-    Step::Meet { id: pod.id(), at, bus_port: address.bus_port, why }
+    let port = if address.port == 0 { asked_at.port() } else { address.port };
+    let at = SocketAddr::new(asked_at.ip(), port);
+    Step::Meet { id: pod.id(), asked_at, at, bus_port: address.bus_port, why }
 }
 
 fn is_double(view: &View, pod: Pod<'_>) -> bool {
@@ -66,10 +67,7 @@ fn sees_us_elsewhere(me: &Node, ip: Option<IpAddr>) -> bool {
 fn is_outdated(view: &View, pod: Pod<'_>) -> bool {
     let own = view.own.table.me();
     let Some(me) = pod.table.find(own.id) else { return false };
-    let unheard = own
-        .slots
-        .first()
-        .is_some_and(|range| pod.table.owner_of(range.first).is_none());
+    let unheard = own.slots.first().is_some_and(|range| pod.table.owner_of(range.first).is_none());
     unheard || own.flags.replica != me.flags.replica || own.master != me.master
 }
 

@@ -23,8 +23,7 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     else {
         return;
     };
-    let asked = view.peers.iter().filter(|peer| !is_own(view, peer)).count();
-    if members.len() * 2 <= asked {
+    if members.len() * 2 <= view.peers.len() {
         return plan.hold_back(Reason::NoMajority);
     }
     if u32::try_from(members.len()).is_ok_and(|n| n >= shape.expected()) {
@@ -36,10 +35,6 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
             plan.steps.push(heal::meet(*member, at, Meet::Join));
         }
     }
-}
-
-fn is_own(view: &View, peer: &crate::cluster::model::Peer) -> bool {
-    peer.answer.as_ref().is_ok_and(|report| report.table.id() == view.own.table.id())
 }
 
 /// A member without slots and without a master follows the master that lacks a replica: that of
