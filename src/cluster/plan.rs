@@ -255,3 +255,6 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
