@@ -2,4 +2,5 @@
 
 pub mod exit;
 pub mod health;
+pub mod init;
 pub mod nodes_conf;
