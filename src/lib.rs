@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod exit;
 pub mod health;
 pub mod http;
+pub mod init;
 pub mod nodes_conf;
 pub mod probe;
 pub mod redis;

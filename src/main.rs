@@ -1,60 +1,47 @@
-//! TEMPORARY runner
-#![allow(clippy::disallowed_methods)]
-use rejoin::*;
-use std::time::Instant;
-fn main() {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let env = |k: &str| std::env::var(k).ok();
-    let ip: std::net::IpAddr = env("POD_IP").unwrap().parse().unwrap();
-    let port: u16 = 7000;
-    let name = env("POD_NAME").unwrap();
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let mut child = std::process::Command::new(&args[0])
-        .args(&args[1..])
-        .args(["--cluster-announce-ip", &ip.to_string()])
-        .spawn()
-        .unwrap();
-    let mut server = config::server::ServerConfig::defaults(std::path::Path::new("/tmp"));
-    server.cluster_enabled = true;
-    server.port = port;
-    let peers = env("REJOIN_PEERS")
-        .unwrap()
-        .split(',')
-        .map(|h| config::peers::Peer {
-            host: config::peers::Host::Ip(h.parse().unwrap()),
-            port: None,
-        })
-        .collect();
-    let config = config::Config {
-        pod_ip: Some(ip),
-        pod: config::pod::PodName {
-            ordinal: name.rsplit('-').next().unwrap().parse().ok(),
-            base: "x".into(),
-            name: name.clone(),
-        },
-        shape: env("REJOIN_SHARDS").map(|s| config::shape::Shape {
-            shards: s.parse().unwrap(),
-            replicas: env("REJOIN_REPLICAS").map_or(1, |r| r.parse().unwrap()),
-        }),
-        peers: Some(config::peers::Peers::List(peers)),
-        http: Default::default(),
-        handover_timeout: config::HANDOVER_TIMEOUT,
-        login: Default::default(),
-        log: Default::default(),
+//! The `rejoin` binary.
+#![no_main]
+
+use std::error::Error;
+use std::ffi::{c_char, c_int};
+use std::panic::catch_unwind;
+
+use rejoin::exit;
+use rejoin::init::{Command, Inherited, Init};
+
+/// The C entry point: std's runtime would ignore SIGPIPE before we could see what was inherited.
+#[allow(unsafe_code, reason = "the entry point has to be found by its C name")]
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    let inherited = Inherited::capture();
+    // 101 is what std gives for a panic in main.
+    catch_unwind(|| run(inherited)).map_or(101, c_int::from)
+}
+
+fn run(inherited: Inherited) -> u8 {
+    let mut args = std::env::args_os().skip(1).peekable();
+    args.next_if(|arg| arg == "--");
+    let Some(command) = Command::from_args(args) else {
+        eprintln!("rejoin: no command given; try: rejoin redis-server /conf/redis.conf");
+        return exit::CONFIG;
     };
-    let board = board::Board::new(&name, "start");
-    board.set_phase(health::Phase::Running(Instant::now()));
-    let listener = std::net::TcpListener::bind((ip, 8080)).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    agent::Agent {
-        config,
-        server,
-        own_at: agent::endpoints(&[ip], port),
-        board,
-        metrics: Default::default(),
-        listener,
+    let init = match Init::new(inherited) {
+        Ok(init) => init,
+        Err(error) => return fail(&error, exit::NOT_EXECUTABLE),
+    };
+    match init.spawn(&command) {
+        Ok(child) => init.run(child, None),
+        Err(error) => fail(&error, error.exit_code()),
     }
-    .start()
-    .unwrap();
-    child.wait().unwrap();
+}
+
+/// Prints the error with all its causes on one line, and yields the exit code.
+fn fail(error: &dyn Error, code: u8) -> u8 {
+    let mut line = format!("rejoin: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    eprintln!("{line}");
+    code
 }
