@@ -3,3 +3,4 @@
 pub mod exit;
 pub mod health;
 pub mod nodes_conf;
+pub mod nodes_file;
