@@ -10,6 +10,7 @@ pub mod health;
 pub mod http;
 pub mod init;
 pub mod nodes_conf;
+pub mod nodes_file;
 pub mod probe;
 pub mod redis;
 pub mod status;
