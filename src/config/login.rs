@@ -1,8 +1,10 @@
 //! How we log in to the own server and to the peers.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::secret::Secret;
+use super::settings::{ConfigError, Settings, Variable};
 
 /// A login as the user gave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,25 @@ pub enum Password {
     /// A file that holds it, read anew for each login since a mounted Secret may be rotated.
     /// [`Password::from_file`] makes a password of its contents.
     File(PathBuf),
+}
+
+impl Login {
+    /// Reads `REJOIN_USERNAME`, `REJOIN_PASSWORD` and `REJOIN_PASSWORD_FILE`. The file itself is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// Where both a password and a file are given.
+    pub fn read(settings: &Settings<'_>) -> Result<Login, ConfigError> {
+        let username = settings.get(Variable::Username)?.map(|given| given.value.trim().to_owned());
+        let value = settings.get_bytes(Variable::Password).map(|(_, value)| value.into_vec());
+        let password = match (value, settings.get_bytes(Variable::PasswordFile)) {
+            (Some(_), Some((file, _))) => return Err(ConfigError::TwoPasswords { file }),
+            (Some(value), None) => Password::Value(Secret::new(value)),
+            (None, Some((_, file))) => Password::File(file.into()),
+            (None, None) => Password::None,
+        };
+        Ok(Login { username, password })
+    }
 }
 
 impl Password {

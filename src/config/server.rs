@@ -2,12 +2,22 @@
 //! What we do not understand is kept in [`ServerConfig::notes`] and left to the server to judge.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::login::{Login, Password};
 use super::secret::Secret;
+
+use files::Files;
+use load::ServerConfigError;
+
+pub mod dial;
+pub mod files;
+pub mod invocation;
+pub mod load;
+mod options;
+pub mod tokens;
 
 /// The effective configuration of a Redis or Valkey server, defaults included (those of
 /// `config.c`; the same from Redis 5.0 to 8.x and Valkey 9 unless a field says otherwise).
@@ -26,7 +36,7 @@ pub struct ServerConfig {
     /// `cluster-port` (7.0+): the bus port; 0: the client port plus 10000.
     pub cluster_port: u16,
     /// `bind`, as written: addresses or names, `*` and `::*` for all, with a `-` in front where
-    /// it may be missing (6.2+). Empty: every address.
+    /// it may be missing (6.2+). Empty: no TCP at all (7.0+).
     pub bind: Vec<String>,
     /// `bind-source-addr` (7.0+): the source of the server's own connections.
     pub bind_source_addr: Option<String>,
@@ -84,8 +94,8 @@ pub struct Announce {
 /// What the server keeps on disk and loads at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persistence {
-    /// `appendonly`: at its start the server loads the append-only file, and the snapshot only
-    /// where there is no such file.
+    /// `appendonly`: the server then loads the append-only file and nothing else, so that a
+    /// snapshot beside a missing append-only file is not loaded.
     pub appendonly: bool,
     /// `appendfilename`: a name without a directory.
     pub appendfilename: String,
@@ -153,17 +163,6 @@ pub struct Note {
     pub what: String,
 }
 
-/// A way to reach the server from inside its own pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dial {
-    /// A plain TCP connection.
-    Tcp(SocketAddr),
-    /// TLS over TCP.
-    Tls(SocketAddr),
-    /// The UNIX socket of this path.
-    Unix(PathBuf),
-}
-
 impl Default for Tls {
     fn default() -> Self {
         Tls {
@@ -196,6 +195,23 @@ impl Default for Persistence {
 }
 
 impl ServerConfig {
+    /// The configuration of the server that `command` starts in the directory `cwd`, which is
+    /// absolute. `None`: the command starts no Redis or Valkey server. `extra` is the value of
+    /// [`invocation::EXTRA_FLAGS`].
+    ///
+    /// # Errors
+    /// Where the place of `nodes.conf` cannot be known. What else the server would refuse is in
+    /// [`ServerConfig::notes`].
+    pub fn read(
+        command: &[OsString],
+        extra: Option<&OsStr>,
+        cwd: &Path,
+        files: &impl Files,
+    ) -> Result<Option<ServerConfig>, ServerConfigError> {
+        let invocation = invocation::read(command, extra);
+        invocation.map(|invocation| load::load(&invocation, cwd, files)).transpose()
+    }
+
     /// The configuration of a server that is started in `dir` without any option.
     pub fn defaults(dir: &Path) -> ServerConfig {
         ServerConfig {

@@ -1,5 +1,7 @@
 //! The cluster that is to be formed: how many shards, how many replicas of each.
 
+use super::settings::{ConfigError, Given, Settings, Variable};
+
 /// The number of shards and of replicas, and so of pods.
 ///
 /// Any number of shards from 1 on is taken: `redis-cli --cluster create` demands three masters
@@ -10,11 +12,32 @@
 pub struct Shape {
     /// Masters at first boot, 1 to 16384.
     pub shards: u32,
-    /// Replicas of each master, 0 or more.
+    /// Replicas of each master, 0 to 1000.
     pub replicas: u32,
 }
 
 impl Shape {
+    /// Reads `REJOIN_SHARDS` and `REJOIN_REPLICAS`. `None`: there are no shards to be formed.
+    ///
+    /// # Errors
+    /// Where either is not a whole number in its range.
+    pub fn read(settings: &Settings<'_>) -> Result<Option<Shape>, ConfigError> {
+        let replicas = match settings.get(Variable::Replicas)? {
+            None => 1,
+            Some(given) => number(&given, 0, 1000).ok_or_else(|| {
+                given.refuse("not a whole number from 0 to 1000", "1 gives each master a replica")
+            })?,
+        };
+        let Some(given) = settings.get(Variable::Shards)? else { return Ok(None) };
+        match number(&given, 1, 16384) {
+            Some(shards) => Ok(Some(Shape { shards, replicas })),
+            None => Err(given.refuse(
+                "not a whole number from 1 to 16384",
+                "set the number of masters, or remove it to never form a cluster",
+            )),
+        }
+    }
+
     /// The number of pods that make up the cluster.
     pub fn expected(self) -> u32 {
         self.shards.saturating_mul(self.replicas.saturating_add(1))
@@ -32,9 +55,37 @@ impl Shape {
     }
 }
 
+fn number(given: &Given, min: u32, max: u32) -> Option<u32> {
+    given.value.trim().parse().ok().filter(|number| (min..=max).contains(number))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
     use super::*;
+
+    fn read(shards: &str, replicas: &str) -> Result<Option<Shape>, String> {
+        let env = HashMap::from([("REJOIN_SHARDS", shards), ("REJOIN_REPLICAS", replicas)]);
+        let settings = Settings::new(BTreeMap::new(), &env);
+        Shape::read(&settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_replica_is_the_default_and_no_shards_means_no_forming() {
+        assert_eq!(read("3", ""), Ok(Some(Shape { shards: 3, replicas: 1 })));
+        assert_eq!(read("1", " 0 "), Ok(Some(Shape { shards: 1, replicas: 0 })));
+        assert_eq!(read("", "2"), Ok(None));
+    }
+
+    #[test]
+    fn counts_out_of_range_are_refused_by_name() {
+        for shards in ["0", "-1", "16385", "three", "3.0"] {
+            let error = read(shards, "").expect_err("refused");
+            assert!(error.starts_with(&format!("REJOIN_SHARDS is {shards:?}: ")), "{error}");
+        }
+        assert!(read("3", "x").expect_err("refused").starts_with("REJOIN_REPLICAS is \"x\": "));
+    }
 
     #[test]
     fn expected_counts_masters_and_replicas() {
