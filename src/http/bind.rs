@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -9,6 +10,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// less. Large, so that a burst does not make the kernel drop the kubelet's first packet, which is
 /// sent again only after a second.
 const BACKLOG: i32 = 4096;
+
+/// Most that the kernel keeps for one client in each direction, in bytes (it doubles the number).
+const BUFFER: usize = 64 * 1024;
+
+/// How long a client may leave what was sent to it unread or unacknowledged, also after the
+/// connection was closed on our side: then the kernel drops it, and what it kept for it.
+const UNREAD_MAX: Duration = Duration::from_secs(5);
 
 /// The address of the probes cannot be bound. Ends `rejoin` with
 /// [`exit::CONFIG`](crate::exit::CONFIG).
@@ -64,6 +72,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         // Whatever `net.ipv6.bindv6only` says. Only `[::]` takes IPv4 by this.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
+    // Connections have these from the listener (tcp(7), socket(7)).
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_tcp_user_timeout(Some(UNREAD_MAX))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -124,3 +124,39 @@ fn parse(answer: &[u8]) -> Option<Option<Reply>> {
         _ => Some(Some(Reply { code, body: body.to_owned() })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn reads(answer: &str, code: u16, body: &str) {
+        let expected = Some(Some(Reply { code, body: body.to_owned() }));
+        assert_eq!(parse(answer.as_bytes()), expected, "{answer:?}");
+    }
+
+    #[test]
+    fn whole_answers_are_read() {
+        reads("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nyes\n", 200, "yes\n");
+        reads("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nno\n", 503, "no\n");
+        reads("HTTP/1.0 200 OK\r\n\r\nno length\n", 200, "no length\n");
+        reads("HTTP/1.1 404 \r\nX: y\r\n\r\n", 404, "");
+    }
+
+    #[test]
+    fn answer_cut_short_is_no_answer() {
+        let whole = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nyes\n";
+        for end in 12..whole.len() {
+            assert_eq!(parse(&whole.as_bytes()[..end]), Some(None), "{}", &whole[..end]);
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_recognised() {
+        for answer in ["", "-ERR wrong\r\n", "SSH-2.0-x\r\n", "HTTP/1.", "HTTP/1.1 xx", "HTTP/1.1é"]
+        {
+            assert_eq!(parse(answer.as_bytes()), None, "{answer:?}");
+        }
+        assert_eq!(parse(&[0xff; 64]), None);
+    }
+}
