@@ -147,3 +147,76 @@ fn phase_word(phase: &Phase) -> String {
         Phase::Leaving(_) => "leaving".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{Answer, Membership, Role};
+
+    fn fine(now: Instant) -> Observation {
+        Observation {
+            last_answer: Some((now, Answer::Ok)),
+            role: Some(Role::Master),
+            membership: Membership::NotWanted,
+            ..Observation::unknown(now, Phase::Waiting("ignored".to_owned()))
+        }
+    }
+
+    #[test]
+    fn sigterm_is_seen_at_once_whatever_the_keeper_writes_later() {
+        let (board, now) = (Board::new("redis-0", "the lock"), Instant::now());
+        board.set_phase(Phase::Running(now));
+        board.publish(fine(now), Status::default());
+        assert!(board.probes(now).ready.ok);
+        board.set_phase(Phase::Leaving(now));
+        board.set_phase(Phase::Running(now));
+        board.publish(fine(now), Status::default());
+        let status = board.status(now);
+        assert_eq!(status.probes.ready.reason, "not ready: leaving since 0.0 s");
+        assert!(status.probes.live.ok);
+        assert_eq!(status.phase, "leaving");
+    }
+
+    #[test]
+    fn waiting_board_is_alive_and_not_ready_and_says_why() {
+        let board = Board::new("redis-0", "the lock of nodes.conf");
+        let probes = board.probes(Instant::now());
+        assert_eq!(probes.live.reason, "live: the server waits: the lock of nodes.conf");
+        assert_eq!(probes.ready.reason, "not ready: the server waits: the lock of nodes.conf");
+        assert_eq!((probes.live.ok, probes.ready.ok, probes.startup.ok), (true, false, false));
+    }
+
+    #[test]
+    fn status_before_the_first_round_names_pod_and_version() {
+        let status = Board::new("redis-0", "the lock").status(Instant::now());
+        assert_eq!(status.pod, "redis-0");
+        assert_eq!(status.rejoin, env!("CARGO_PKG_VERSION"));
+        assert_eq!(status.phase, "waiting: the lock");
+    }
+
+    #[test]
+    fn last_steps_are_kept_with_their_ages() {
+        let (board, start) = (Board::new("redis-0", ""), Instant::now());
+        for step in 0..20u64 {
+            board.acted("meet", &step.to_string(), start + Duration::from_secs(step));
+        }
+        let steps = board.status(start + Duration::from_secs(20)).acting;
+        assert_eq!(steps.len(), STEPS);
+        assert_eq!((steps[0].what.as_str(), steps[0].age_s), ("4", 16.0));
+        assert_eq!((steps[15].what.as_str(), steps[15].age_s), ("19", 1.0));
+    }
+
+    #[test]
+    fn panic_of_whoever_holds_the_board_does_not_stop_the_probes() {
+        let board = Board::new("redis-0", "the lock");
+        let clone = board.clone();
+        let panicked = std::thread::spawn(move || {
+            let _held = clone.lock();
+            panic!("on purpose, with the lock held");
+        });
+        assert!(panicked.join().is_err());
+        board.agent_restarted();
+        assert_eq!(board.status(Instant::now()).agent_restarts, 1);
+        assert!(board.probes(Instant::now()).live.ok);
+    }
+}

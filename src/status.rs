@@ -158,3 +158,28 @@ pub struct Step {
     /// How long ago, in seconds.
     pub age_s: f64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_survives_json() {
+        let status = Status {
+            ordinal: Some(0),
+            nodes: vec![Node { role: NodeRole::Replica, ..Node::default() }],
+            held: vec![Held::default()],
+            acting: vec![Step { age_s: 12.5, ..Step::default() }],
+            ..Status::default()
+        };
+        let text = serde_json::to_string(&status).unwrap();
+        assert!(text.contains(r#""role":"replica""#), "{text}");
+        assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+    }
+
+    #[test]
+    fn status_of_another_version_is_still_read() {
+        let text = r#"{"pod": "redis-0", "invented-later": [1]}"#;
+        assert_eq!(serde_json::from_str::<Status>(text).unwrap().pod, "redis-0");
+    }
+}

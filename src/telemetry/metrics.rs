@@ -9,6 +9,7 @@
 //! | `rejoin_holds{kind}` | what it does not do at present, by kind of reason |
 //! | `rejoin_agent_restarts_total` | the second thread ended and was started again |
 //! | `rejoin_handover_seconds` | length of the last hand-over; absent before the first |
+//! | `rejoin_log_lines_lost_total` | log lines that stderr did not take |
 //! | `rejoin_server_up` | 1 if the last attempt to reach the server was answered, else 0 |
 //! | `rejoin_server_answer_age_seconds` | age of its last answer; absent before the first |
 
@@ -94,6 +95,9 @@ impl Metrics {
             let help = "Length of the last hand-over in seconds";
             registry.register("handover_seconds", help, self.handover.clone());
         }
+        let lost = Counter::<u64, AtomicU64>::default();
+        lost.inc_by(super::logs::lines_lost());
+        registry.register("log_lines_lost", "Log lines that stderr did not take", lost);
         register_server(&mut registry, board, now);
         registry
     }
@@ -128,5 +132,64 @@ fn register_server(registry: &mut Registry, board: &Board, now: Instant) {
         age.set(now.saturating_duration_since(at).as_secs_f64());
         let help = "Age of the server's last answer in seconds";
         registry.register("server_answer_age_seconds", help, age);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{Answer, Observation, Phase};
+    use crate::status::{Held, Status};
+
+    #[track_caller]
+    fn has(text: &str, line: &str) {
+        assert!(text.lines().any(|other| other == line), "{line} is not in:\n{text}");
+    }
+
+    #[test]
+    fn metrics_of_a_running_pod() {
+        let (board, metrics, now) = (Board::new("redis-0", ""), Metrics::default(), Instant::now());
+        board.set_phase(Phase::Running(now));
+        let observation = Observation {
+            last_answer: Some((now, Answer::Loading)),
+            ..Observation::unknown(now, board.phase())
+        };
+        let held = |kind: &str| Held { kind: kind.to_owned(), ..Held::default() };
+        let held = vec![held("a"), held("b"), held("a")];
+        board.publish(observation, Status { held, ..Status::default() });
+        board.agent_restarted();
+        metrics.round();
+        metrics.action("meet");
+        metrics.action("meet");
+        metrics.handover(Duration::from_millis(8));
+        let text = metrics.encode(&board, now + Duration::from_millis(1500)).unwrap();
+        for line in [
+            concat!("rejoin_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "rejoin_probe{probe=\"live\"} 1",
+            "rejoin_probe{probe=\"ready\"} 0",
+            "rejoin_probe{probe=\"startup\"} 1",
+            "rejoin_keeper_rounds_total 1",
+            "rejoin_actions_total{kind=\"meet\"} 2",
+            "rejoin_holds{kind=\"a\"} 2",
+            "rejoin_holds{kind=\"b\"} 1",
+            "rejoin_agent_restarts_total 1",
+            "rejoin_handover_seconds 0.008",
+            "rejoin_server_up 1",
+            "rejoin_server_answer_age_seconds 1.5",
+            "# EOF",
+        ] {
+            has(&text, line);
+        }
+    }
+
+    #[test]
+    fn metrics_before_anything_happened() {
+        let board = Board::new("redis-0", "");
+        let text = Metrics::default().encode(&board, Instant::now()).unwrap();
+        has(&text, "rejoin_server_up 0");
+        has(&text, "rejoin_keeper_rounds_total 0");
+        for absent in ["handover_seconds", "answer_age"] {
+            assert!(!text.contains(absent), "{text}");
+        }
     }
 }
