@@ -133,7 +133,8 @@ impl Fleet {
     pub fn create_by_cli(&self) {
         let mut command = Command::new(&self.recipe.server.cli);
         command.args(["--cluster", "create"]);
-        command.args(self.pods.iter().map(|pod| pod.address().to_string()));
+        // The port follows the last colon, for IPv6 too.
+        command.args(self.pods.iter().map(|pod| format!("{}:{PORT}", pod.ip)));
         command.args(["--cluster-replicas", &self.recipe.replicas.to_string(), "--cluster-yes"]);
         let output = run(&mut command);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

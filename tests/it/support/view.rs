@@ -40,6 +40,9 @@ impl Node {
     }
 }
 
+/// Id, address, master and slots of a node.
+pub type Shared<'a> = (&'a String, &'a String, &'a Option<String>, &'a Vec<RangeInclusive<u16>>);
+
 /// All that one node knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -72,17 +75,12 @@ impl View {
         &self.nodes[&self.myself]
     }
 
-    /// What is the same in the view of every node of a healthy cluster: for each id its address,
-    /// its master, and its slots.
-    pub fn shared(&self) -> BTreeMap<&str, (&str, Option<&str>, &[RangeInclusive<u16>])> {
+    /// What is the same in the view of every node of a healthy cluster: the id, the address, the
+    /// master and the slots of each.
+    pub fn shared(&self) -> Vec<Shared<'_>> {
         self.nodes
             .values()
-            .map(|node| {
-                (
-                    node.id.as_str(),
-                    (node.address.as_str(), node.master.as_deref(), node.slots.as_slice()),
-                )
-            })
+            .map(|node| (&node.id, &node.address, &node.master, &node.slots))
             .collect()
     }
 
