@@ -3,3 +3,4 @@
 mod http;
 mod ground;
 mod support;
+mod config;
