@@ -5,7 +5,7 @@ mod captured;
 mod disk;
 mod faults;
 mod properties;
-//server
+mod server;
 mod tracer;
 
 use std::path::{Path, PathBuf};
