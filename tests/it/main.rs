@@ -4,3 +4,4 @@ mod http;
 mod ground;
 mod support;
 mod config;
+mod nodes_conf;
