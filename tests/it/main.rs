@@ -1,7 +1,8 @@
 //! The integration tests.
 
-mod http;
-mod ground;
-mod support;
 mod config;
+mod ground;
+mod http;
+mod init;
 mod nodes_conf;
+mod support;
