@@ -1,0 +1,48 @@
+# Each target sets up what it needs first; `make help` lists them.
+
+.POSIX:
+SHELL = /bin/sh
+PATH := $(HOME)/.cargo/bin:$(PATH)
+export PATH
+
+# The seconds that the fuzz target runs, and the rows of the benchmark (all when empty).
+SECONDS = 60
+ROWS =
+# A part of a test's name: only such tests run.
+FILTER =
+
+.PHONY: help setup servers build demo test check bench fuzz clean
+
+help: ## list the targets (the default)
+	@echo 'usage: make TARGET'
+	@sed -n 's/^\([a-z]*\): *\([a-z ]*\)## \(.*\)/  \1\t\3/p' Makefile | expand -t 12
+
+setup: ## install what this machine lacks, and name it
+	@scripts/setup
+
+servers: setup ## fetch the server versions that the tests run against
+	@scripts/servers
+
+build: setup ## build the static binary, optimised
+	cargo build --locked --release
+
+demo: setup ## form a cluster of six wrapped servers on this machine, and show what it can do
+	@cargo build --locked --quiet
+	@cargo run --locked --quiet --example demo
+
+test: setup ## run all the tests (FILTER=part of a name)
+	@scripts/test $(FILTER)
+
+check: setup ## format, clippy and docs, with warnings denied
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+bench: setup ## measure beside the rivals (ROWS="a c" for some of the rows)
+	@cargo bench --locked --bench bench -- $(ROWS)
+
+fuzz: setup ## fuzz the nodes.conf parser (SECONDS=60; needs cargo-fuzz and a nightly toolchain)
+	cargo +nightly fuzz run nodes_conf -- -max_total_time=$(SECONDS)
+
+clean: ## remove everything that was built
+	cargo clean

@@ -1,0 +1,146 @@
+//! A name server of the test's own, whose answers change while it runs.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{RData, Record, RecordType};
+
+/// What the server says about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// These addresses: the IPv4 ones as A, the others as AAAA. None at all: the name exists and
+    /// has no address (NOERROR without records).
+    Addresses(Vec<IpAddr>),
+    /// The name does not exist (NXDOMAIN). So is every name that was never given an answer.
+    NoSuchName,
+    /// The server cannot tell (SERVFAIL).
+    ServFail,
+    /// Nothing comes back at all.
+    Silence,
+}
+
+#[derive(Debug, Default)]
+struct Zone {
+    /// By full name in lower case, without the last dot.
+    answers: BTreeMap<String, Answer>,
+    /// For every name, whatever `answers` holds.
+    trouble: Option<Answer>,
+    questions: Vec<(String, String)>,
+}
+
+/// A name server over UDP; dropping it ends it.
+#[derive(Debug)]
+pub struct Dns {
+    address: SocketAddr,
+    zone: Arc<Mutex<Zone>>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Dns {
+    /// Starts a server in the network namespace of this thread.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn start(address: SocketAddr) -> Self {
+        let socket = match UdpSocket::bind(address) {
+            Ok(socket) => socket,
+            Err(error) => panic!("cannot serve names on {address}: {error}"),
+        };
+        let address = socket.local_addr().expect("a bound socket has an address");
+        // Only so that the thread sees its end.
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("50 ms is a time");
+        let zone = Arc::new(Mutex::new(Zone::default()));
+        let ended = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let (zone, ended) = (Arc::clone(&zone), Arc::clone(&ended));
+            move || serve(&socket, &zone, &ended)
+        });
+        Self { address, zone, ended, thread: Some(thread) }
+    }
+
+    /// The address it serves on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers so for this full name from now on.
+    pub fn set(&self, name: &str, answer: Answer) {
+        self.zone().answers.insert(key(name), answer);
+    }
+
+    /// Answers so for every name, whatever was set, until it is given `None`.
+    pub fn set_trouble(&self, trouble: Option<Answer>) {
+        self.zone().trouble = trouble;
+    }
+
+    /// Every question since the start: full name in lower case, and type, as in `AAAA`.
+    pub fn questions(&self) -> Vec<(String, String)> {
+        self.zone().questions.clone()
+    }
+
+    fn zone(&self) -> MutexGuard<'_, Zone> {
+        self.zone.lock().expect("the server does not panic")
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(socket: &UdpSocket, zone: &Mutex<Zone>, ended: &AtomicBool) {
+    let mut buffer = [0; 4096];
+    while !ended.load(Ordering::Relaxed) {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+        let Ok(question) = Message::from_vec(&buffer[..length]) else { continue };
+        let answer = zone.lock().map(|mut zone| reply(&mut zone, &question));
+        if let Ok(Some(answer)) = answer
+            && let Ok(bytes) = answer.to_vec()
+        {
+            // A client that went away is none of our business.
+            let _ = socket.send_to(&bytes, from);
+        }
+    }
+}
+
+fn reply(zone: &mut Zone, question: &Message) -> Option<Message> {
+    let query = question.queries.first()?.clone();
+    let name = key(&query.name().to_string());
+    zone.questions.push((name.clone(), query.query_type().to_string()));
+    let answer = zone.trouble.as_ref().or_else(|| zone.answers.get(&name));
+    let mut reply = Message::response(question.metadata.id, question.metadata.op_code);
+    reply.metadata.authoritative = true;
+    reply.metadata.recursion_desired = question.metadata.recursion_desired;
+    reply.metadata.recursion_available = true;
+    reply.metadata.response_code = match answer {
+        Some(Answer::Silence) => return None,
+        Some(Answer::ServFail) => ResponseCode::ServFail,
+        Some(Answer::NoSuchName) | None => ResponseCode::NXDomain,
+        Some(Answer::Addresses(_)) => ResponseCode::NoError,
+    };
+    if let Some(Answer::Addresses(addresses)) = answer {
+        let wanted = addresses.iter().filter_map(|ip| match (ip, query.query_type()) {
+            (IpAddr::V4(ip), RecordType::A) => Some(RData::A(A(*ip))),
+            (IpAddr::V6(ip), RecordType::AAAA) => Some(RData::AAAA(AAAA(*ip))),
+            _ => None,
+        });
+        reply.add_answers(wanted.map(|data| Record::from_rdata(query.name().clone(), 5, data)));
+    }
+    reply.add_query(query);
+    Some(reply)
+}
+
+fn key(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}

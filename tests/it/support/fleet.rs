@@ -1,0 +1,252 @@
+//! Many pods that are to be one cluster, and whether they are.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::block::Block;
+use super::pod::{PORT, Pod, Program};
+use super::process::run;
+use super::server::Server;
+use super::view::View;
+use super::wait::wait_ok;
+
+/// How the pods of a fleet are made.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The server in every pod.
+    pub server: Server,
+    /// With or without `rejoin`.
+    pub program: Program,
+    /// Masters, as `REJOIN_SHARDS`.
+    pub shards: usize,
+    /// Replicas of each master, as `REJOIN_REPLICAS`.
+    pub replicas: usize,
+    /// `cluster-node-timeout`.
+    pub node_timeout: Duration,
+    /// Further variables of every pod.
+    pub env: Vec<(String, String)>,
+    /// Further lines of every `redis.conf`.
+    pub conf: Vec<String>,
+}
+
+impl Recipe {
+    /// Wrapped servers, each master with one replica, and a node timeout of 5 s.
+    pub fn wrapped(server: &Server, shards: usize) -> Self {
+        Self {
+            server: server.clone(),
+            program: Program::Wrapped,
+            shards,
+            replicas: 1,
+            node_timeout: Duration::from_secs(5),
+            env: Vec::new(),
+            conf: Vec::new(),
+        }
+    }
+
+    /// The same without `rejoin`.
+    pub fn bare(server: &Server, shards: usize) -> Self {
+        Self { program: Program::Bare, ..Self::wrapped(server, shards) }
+    }
+
+    /// The number of pods.
+    pub fn pods(&self) -> usize {
+        self.shards * (1 + self.replicas)
+    }
+}
+
+/// The pods of one StatefulSet. Dropping it ends them and removes their directories; if that
+/// happens because a test fails, the view and the log of each are printed.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The pods, by their ordinals.
+    pub pods: Vec<Pod>,
+    /// Addresses that no pod has yet and that `REJOIN_PEERS` lists too, one for each pod.
+    pub spare: Vec<IpAddr>,
+    recipe: Recipe,
+    dir: TempDir,
+    /// Held, not read: the addresses are ours as long as it lives.
+    block: Option<Block>,
+}
+
+impl Fleet {
+    /// Pods on loopback addresses of their own; none is started. `REJOIN_PEERS` lists their
+    /// addresses and the spare ones.
+    pub fn new(recipe: &Recipe) -> Self {
+        let block = Block::take();
+        let count = recipe.pods();
+        assert!(count <= 100, "a block has room for 100 pods");
+        let ips: Vec<IpAddr> = (1..=count).map(|n| block.ip(n)).collect();
+        let spare: Vec<IpAddr> = (1..=count).map(|n| block.ip(100 + n)).collect();
+        let mut fleet = Self::on(recipe, &ips, None);
+        let peers: Vec<String> =
+            ips.iter().chain(&spare).map(|ip| format!("{ip}:{PORT}")).collect();
+        for pod in &mut fleet.pods {
+            pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
+        }
+        fleet.spare = spare;
+        fleet.block = Some(block);
+        fleet
+    }
+
+    /// Pods on the given addresses, in the network namespace of that name; none is started, and
+    /// nothing tells them of each other but the name service.
+    pub fn on(recipe: &Recipe, ips: &[IpAddr], netns: Option<&str>) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("rejoin-fleet-")
+            .tempdir()
+            .expect("the directory for temporary files is writable");
+        let pods = ips.iter().enumerate().map(|(ordinal, ip)| {
+            let mut pod = Pod::new(recipe.program, &recipe.server, dir.path(), ordinal, *ip);
+            let timeout = recipe.node_timeout.as_millis();
+            pod.conf.push(format!("cluster-node-timeout {timeout}"));
+            pod.conf.extend(recipe.conf.iter().cloned());
+            pod.env.insert("REJOIN_SHARDS".to_owned(), recipe.shards.to_string());
+            pod.env.insert("REJOIN_REPLICAS".to_owned(), recipe.replicas.to_string());
+            pod.env.extend(recipe.env.iter().cloned());
+            pod.netns = netns.map(str::to_owned);
+            pod
+        });
+        let pods = pods.collect();
+        Self { pods, spare: Vec::new(), recipe: recipe.clone(), dir, block: None }
+    }
+
+    /// Pods as [`Fleet::new`] makes them, all started.
+    pub fn started(recipe: &Recipe) -> Self {
+        let mut fleet = Self::new(recipe);
+        fleet.start_all();
+        fleet
+    }
+
+    /// Starts every pod that does not run.
+    pub fn start_all(&mut self) {
+        self.pods.iter_mut().filter(|pod| !pod.is_started()).for_each(Pod::start);
+    }
+
+    /// Makes one cluster of bare pods that run, as people do by hand.
+    ///
+    /// # Panics
+    /// When `redis-cli --cluster create` fails.
+    #[track_caller]
+    pub fn create_by_cli(&self) {
+        let mut command = Command::new(&self.recipe.server.cli);
+        command.args(["--cluster", "create"]);
+        // The port follows the last colon, for IPv6 too.
+        command.args(self.pods.iter().map(|pod| format!("{}:{PORT}", pod.ip)));
+        command.args(["--cluster-replicas", &self.recipe.replicas.to_string(), "--cluster-yes"]);
+        let output = run(&mut command);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// `cluster_state:ok` on every pod.
+    ///
+    /// # Errors
+    /// The first pod that says something else, and what.
+    pub fn ok(&self) -> Result<(), String> {
+        self.pods.iter().try_for_each(|pod| {
+            let state = pod.field(&["CLUSTER", "INFO"], "cluster_state")?;
+            expect(state == "ok", || format!("{}: cluster_state:{state}", pod.name()))
+        })
+    }
+
+    /// One healthy cluster: `cluster_state:ok` on all, every slot owned once, every master with
+    /// its number of replicas, every link up, no id but those of the pods, each at its pod's
+    /// address, and the same view everywhere.
+    ///
+    /// # Errors
+    /// What is missing first.
+    pub fn whole(&self) -> Result<(), String> {
+        self.ok()?;
+        let first = self.pods.first().ok_or("no pods")?.view()?;
+        let owners = first.owners();
+        let odd = owners.iter().position(|owners| *owners != 1);
+        expect(odd.is_none(), || format!("slot {odd:?} is not owned once"))?;
+        expect(first.nodes.len() == self.pods.len(), || {
+            format!("{} ids for {} pods", first.nodes.len(), self.pods.len())
+        })?;
+        for master in first.nodes.values().filter(|node| node.is("master")) {
+            let replicas = first.nodes.values().filter(|node| node.master_is(&master.id)).count();
+            expect(replicas == self.recipe.replicas && master.slot_count() > 0, || {
+                let slots = master.slot_count();
+                format!("master {} has {replicas} replicas and {slots} slots", master.address)
+            })?;
+        }
+        self.pods.iter().try_for_each(|pod| {
+            let view = pod.view()?;
+            expect(view.shared() == first.shared(), || {
+                format!("{} and {} differ: {view:?} {first:?}", pod.name(), self.pods[0].name())
+            })?;
+            sound(pod, &view)
+        })
+    }
+
+    /// Waits for [`Fleet::whole`].
+    ///
+    /// # Panics
+    /// When `limit` has passed.
+    #[track_caller]
+    pub fn wait_whole(&self, limit: Duration) {
+        wait_ok(limit, "one healthy cluster", || self.whole());
+    }
+
+    /// [`Fleet::whole`], now.
+    ///
+    /// # Panics
+    /// When it is not so.
+    #[track_caller]
+    pub fn assert_whole(&self) {
+        if let Err(lack) = self.whole() {
+            panic!("no healthy cluster: {lack}");
+        }
+    }
+
+    /// The pod whose server has this id now.
+    pub fn pod_with_id(&self, id: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| pod.text(&["CLUSTER", "MYID"]).is_ok_and(|own| own == id))
+    }
+
+    /// The directory that holds everything of the fleet.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+}
+
+/// Whether nothing is wrong in one pod's own view: its address, its links, its replication.
+fn sound(pod: &Pod, view: &View) -> Result<(), String> {
+    let address = |ip: IpAddr| format!("{ip}:{PORT}");
+    expect(view.me().address == address(pod.ip), || {
+        format!("{} calls itself {}", pod.name(), view.me().address)
+    })?;
+    for node in view.nodes.values() {
+        let bad = ["fail", "fail?", "handshake", "noaddr"].iter().find(|flag| node.is(flag));
+        expect(bad.is_none() && node.connected && node.moving.is_empty(), || {
+            format!("{} sees {node:?}", pod.name())
+        })?;
+    }
+    let Some(master) = view.me().master.as_ref() else { return Ok(()) };
+    let info = |field| pod.field(&["INFO", "replication"], field);
+    let host = format!("{}:{}", info("master_host")?, info("master_port")?);
+    let known = view.nodes.get(master).map(|node| node.address.as_str());
+    expect(known == Some(host.as_str()), || {
+        format!("{} replicates {host}, but its master is at {known:?}", pod.name())
+    })?;
+    let link = info("master_link_status")?;
+    expect(link == "up", || format!("{}: master_link_status:{link}", pod.name()))
+}
+
+fn expect(so: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if so { Ok(()) } else { Err(otherwise()) }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for pod in &self.pods {
+                let view = pod.text(&["CLUSTER", "NODES"]).unwrap_or_else(|error| error);
+                eprintln!("--- view of {} ---\n{view}", pod.name());
+            }
+        }
+    }
+}
