@@ -12,20 +12,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::config::LogFormat;
+
 /// As much as a pipe takes at once when it takes anything (pipe(7), `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
 
 static LOST: AtomicU64 = AtomicU64::new(0);
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// One readable line; coloured on a terminal unless `NO_COLOR` is set.
-    #[default]
-    Text,
-    /// One JSON object a line: `timestamp`, `level`, `target`, `message`, and the fields.
-    Json,
-}
 
 /// Logs cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -43,21 +35,23 @@ pub enum LogError {
     Twice,
 }
 
-/// Sends logs that pass `filter` to standard error from here on.
+/// Sends logs that pass `filter` to standard error from here on: text, coloured on a terminal
+/// unless `NO_COLOR` is set, or JSON objects with `timestamp`, `level`, `target`, `message` and
+/// the fields of each line.
 ///
 /// # Errors
 /// [`LogError`]; a filter that is not understood ends `rejoin` with
 /// [`exit::CONFIG`](crate::exit::CONFIG).
-pub fn logs(filter: &str, format: Format) -> Result<(), LogError> {
+pub fn logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parse(filter)?)
         .with_writer(|| Line { to: io::stderr() });
     let set = match format {
-        Format::Text => {
+        LogFormat::Text => {
             let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(color).with_target(false).try_init()
         }
-        Format::Json => builder
+        LogFormat::Json => builder
             .json()
             .flatten_event(true)
             .with_current_span(false)
