@@ -1,6 +1,34 @@
 //! Observation to verdict: whether this pod is live, ready and started, and why. Pure.
+//!
+//! Liveness fails on proof, readiness on doubt: what is not known never kills a pod, and never
+//! sends it traffic.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+pub mod verdict;
+
+/// How long the server may answer nothing at all before it counts as dead. Far above any pause
+/// of a healthy one (a fork, a large `DEL`), far below what a person would wait.
+pub const SILENCE_BOUND: Duration = Duration::from_secs(30);
+
+/// How old an observation, or the answer that it holds, may be before readiness is in doubt.
+/// The keeper looks at its own server several times in that time, also when all is well.
+pub const STALE_BOUND: Duration = Duration::from_secs(20);
+
+/// Unanswered attempts that prove a silence, beside its length. One alone proves nothing: a pod
+/// that was frozen as a whole (a paused container) finds on waking that its attempt took minutes.
+pub const SILENT_ATTEMPTS: u32 = 3;
+
+/// What a probe is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Yes or no: exit code 0 or 1, HTTP status 200 or 503.
+    pub ok: bool,
+    /// Why, in one line without control characters: `ready: a master, cluster state is ok`.
+    pub reason: String,
+}
 
 /// What kind of reply the own server gave last. Every one of them proves that it is alive
 /// (`redis-facts`, probes: any error reply comes from a running event loop).
@@ -55,23 +83,38 @@ pub enum Membership {
     NotWanted,
     /// Not looked yet, or a resolver failed, or a formed cluster is there to be joined; the reason.
     Pending(String),
-    /// A fresh pod that sees no formed cluster and only waits for others to appear; for what.
+    /// Only waits for other pods to appear, which may wait for this one to be ready: a fresh pod
+    /// that sees no formed cluster; for what. Ready, whatever role and cluster state are.
     AwaitingPeers(String),
     /// Knows other nodes, and what the cluster needs of it (slots or a master) is done.
     Member,
 }
 
+/// Attempts to reach the own server that were not answered at all: refused, closed, timed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The start of the first of them since the last answer, or since the server was started.
+    pub since: Instant,
+    /// How many there were; each has its own time limit, so this grows while the server is silent.
+    pub attempts: u32,
+    /// The latest error, as `connection refused`.
+    pub error: String,
+}
+
 /// All that verdicts are made from. Written by the keeper after each round, read by the probes.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// Where the server's life stands.
+    /// When the keeper wrote this.
+    pub written: Instant,
+    /// Where the server's life stands. [`Board`](crate::board::Board) fills it in when this is
+    /// read, since PID 1 itself tells it: a keeper that is late does not hide a SIGTERM.
     pub phase: Phase,
     /// Whether the server runs in cluster mode.
     pub cluster_enabled: bool,
-    /// When the server answered last, and what.
+    /// When the server answered last, and what. Answers from before the start count as none.
     pub last_answer: Option<(Instant, Answer)>,
-    /// The start of the first attempt since the last answer that got none, and the latest error.
-    pub silent: Option<(Instant, String)>,
+    /// The attempts since the last answer that got none, if there are any.
+    pub silent: Option<Silence>,
     /// The role, once known.
     pub role: Option<Role>,
     /// `cluster_state:ok` as last reported.
@@ -80,4 +123,21 @@ pub struct Observation {
     pub state_ok_once: bool,
     /// How the pod stands to the cluster.
     pub membership: Membership,
+}
+
+impl Observation {
+    /// Nothing is known yet: what there is before the keeper's first round, and after a new start.
+    pub fn unknown(written: Instant, phase: Phase) -> Observation {
+        Observation {
+            written,
+            phase,
+            cluster_enabled: false,
+            last_answer: None,
+            silent: None,
+            role: None,
+            state_ok: false,
+            state_ok_once: false,
+            membership: Membership::Pending("nothing was observed yet".to_owned()),
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! The integration tests.
 
+mod http;
 mod ground;
 mod support;

@@ -1,0 +1,107 @@
+//! The second thread: probes and keeper on a single-threaded async runtime. It may panic and is
+//! then started anew, without PID 1 or the server noticing.
+
+use std::future::pending;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use tracing::error;
+
+use crate::board::Board;
+use crate::cluster::Keeper;
+use crate::cluster::observe::Observer;
+use crate::cluster::plan::Settings;
+use crate::cluster::report::Identity;
+use crate::config::Config;
+use crate::config::server::ServerConfig;
+use crate::discovery::Finder;
+use crate::http;
+use crate::redis::{Dialer, Endpoint};
+use crate::telemetry::metrics::Metrics;
+
+/// The pause before the agent is started anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// All that the agent needs, so that it can be started any number of times.
+#[derive(Debug)]
+pub struct Agent {
+    /// Our own settings.
+    pub config: Config,
+    /// The server's.
+    pub server: ServerConfig,
+    /// Where the own server is reached, in the order to try.
+    pub own_at: Vec<Endpoint>,
+    /// What the probes read.
+    pub board: Board,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where the probes are served; bound before the server started.
+    pub listener: TcpListener,
+}
+
+impl Agent {
+    /// Starts the thread. It ends with the process only.
+    ///
+    /// # Errors
+    /// The thread cannot be created.
+    pub fn start(self) -> io::Result<()> {
+        thread::Builder::new().name("agent".to_owned()).spawn(move || self.run()).map(drop)
+    }
+
+    fn run(self) {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.once())) {
+                Ok(Ok(())) => error!("the agent ended; starting it again"),
+                Ok(Err(why)) => error!("the agent failed: {why}; starting it again"),
+                Err(_) => error!("the agent panicked; starting it again"),
+            }
+            self.board.agent_restarted();
+            thread::park_timeout(PAUSE);
+        }
+    }
+
+    fn once(&self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = self.listener.try_clone()?;
+        runtime.block_on(async {
+            let probes = http::serve(listener, self.board.clone(), self.metrics.clone(), pending());
+            let keeper = async {
+                self.keeper().keep().await;
+                Ok(())
+            };
+            tokio::try_join!(probes, keeper).map(drop)
+        })
+    }
+
+    fn keeper(&self) -> Keeper {
+        let (config, server) = (&self.config, &self.server);
+        let port = if server.tls.cluster { server.tls_port } else { server.port };
+        let finder = config.peers.clone().map(|peers| Finder::new(peers, port, config.pod_ip));
+        let dialer = Dialer::new(server.login(&config.login));
+        let observer = Observer::new(server, self.own_at.clone(), dialer, config.pod_ip, finder);
+        let identity = Identity {
+            pod: config.pod.name.clone(),
+            ordinal: config.pod.ordinal,
+            shape: config.shape,
+            server_version: None,
+        };
+        let settings =
+            Settings { ordinal: config.pod.ordinal, shape: config.shape, ip: config.pod_ip };
+        Keeper::new(
+            observer,
+            settings,
+            identity,
+            server.cluster_enabled,
+            self.board.clone(),
+            self.metrics.clone(),
+        )
+    }
+}
+
+/// Where the server may be reached at `port` of each of `addresses`.
+pub fn endpoints(addresses: &[IpAddr], port: u16) -> Vec<Endpoint> {
+    addresses.iter().map(|ip| Endpoint::Tcp(SocketAddr::new(*ip, port))).collect()
+}

@@ -1,0 +1,287 @@
+//! The keeper: a loop of observe, plan and act that makes this node a member of its cluster and
+//! keeps it one.
+//!
+//! | Module | What it does |
+//! |---|---|
+//! | [`model`] | what was seen, and questions to it; pure |
+//! | [`plan`] | view to steps and holds; pure |
+//! | [`observe`] | asks the own server and the pods that can be found; only reads |
+//! | [`act`] | takes the steps, on the own server only |
+//! | [`watch`] | rounds to what the probes are told |
+//! | [`report`] | view and plan to `/status`; pure |
+//! | [`replies`] | `INFO` and `CLUSTER INFO`; pure |
+//!
+//! While something is to be done or waited for, a round looks at everything. When a round has
+//! found nothing left, the next ones ask the own server one thing each, in turn, and nobody else,
+//! until an answer shows that something has changed.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use crate::board::Board;
+use crate::health::Role;
+use crate::redis::Failure;
+use crate::telemetry::metrics::Metrics;
+
+pub mod act;
+pub mod model;
+pub mod observe;
+pub mod plan;
+pub mod replies;
+pub mod report;
+pub mod watch;
+
+use model::{Own, Table, View};
+use observe::Observer;
+use plan::{Plan, Settings, Step};
+use report::Identity;
+use watch::Watch;
+
+/// The pause after a round that did something, or saw something new.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Added to [`BUSY_PAUSE`] for each pod that is asked, so that large clusters are not kept busy by
+/// being looked at.
+const PAUSE_PER_PEER: Duration = Duration::from_millis(4);
+/// The longest pause while something is not as it should be: the pause doubles up to here as long
+/// as nothing changes.
+const WAITING_PAUSE: Duration = Duration::from_secs(1);
+/// The pause between the single questions when all is well.
+const QUIET_PAUSE: Duration = Duration::from_secs(1);
+
+/// The keeper of one server.
+pub struct Keeper {
+    observer: Observer,
+    settings: Settings,
+    identity: Identity,
+    cluster_enabled: bool,
+    board: Board,
+    metrics: Metrics,
+    watch: Watch,
+    /// What the last full round saw and planned.
+    last: Option<(View, Plan)>,
+    pause: Duration,
+    /// Which of the single questions comes next.
+    turn: usize,
+    ready: Option<bool>,
+}
+
+impl Keeper {
+    /// A keeper that has seen nothing yet.
+    pub fn new(
+        observer: Observer,
+        settings: Settings,
+        identity: Identity,
+        cluster_enabled: bool,
+        board: Board,
+        metrics: Metrics,
+    ) -> Keeper {
+        Keeper {
+            observer,
+            settings,
+            identity,
+            cluster_enabled,
+            board,
+            metrics,
+            watch: Watch::new(Instant::now(), cluster_enabled),
+            last: None,
+            pause: BUSY_PAUSE,
+            turn: 0,
+            ready: None,
+        }
+    }
+
+    /// Rounds without end.
+    pub async fn keep(mut self) {
+        loop {
+            self.round().await;
+            self.metrics.round();
+            self.say_readiness();
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+
+    async fn round(&mut self) {
+        if !self.cluster_enabled {
+            return self.round_without_cluster().await;
+        }
+        let settled = self.last.as_ref().is_some_and(|(_, plan)| plan.settled);
+        if settled && self.nothing_has_changed().await {
+            self.pause = QUIET_PAUSE;
+            return;
+        }
+        match self.observer.own().await {
+            Ok(own) => {
+                self.learn_version().await;
+                self.full_round(own).await;
+            }
+            Err(failure) => self.no_answer(&failure),
+        }
+    }
+
+    async fn full_round(&mut self, own: Own) {
+        let mut view = self.observer.view(own).await;
+        let mut plan = Plan::new(&view, &self.settings);
+        if plan.steps.iter().any(Step::needs_confirming) {
+            match self.observer.own().await {
+                Ok(own) => {
+                    view = self.observer.view(own).await;
+                    plan = plan.confirmed_by(&Plan::new(&view, &self.settings));
+                }
+                Err(failure) => return self.no_answer(&failure),
+            }
+        }
+        self.publish(&view, &plan);
+        let acted = !plan.steps.is_empty();
+        for (step, outcome) in act::act(&mut self.observer, &plan.steps).await {
+            self.say_step(&step, outcome);
+        }
+        self.set_pause(&view, &plan, acted);
+        if plan.settled {
+            self.observer.rest();
+        }
+        self.last = Some((view, plan));
+    }
+
+    fn publish(&mut self, view: &View, plan: &Plan) {
+        let now = Instant::now();
+        self.watch.own(now, &view.own);
+        self.watch.membership(plan.membership.clone());
+        self.say_holds(plan);
+        let status = self.identity.status_of(view, plan);
+        self.board.publish(self.watch.observation(now), status);
+    }
+
+    fn set_pause(&mut self, view: &View, plan: &Plan, acted: bool) {
+        let changed = self.last.as_ref().is_none_or(|(_, last)| last != plan);
+        let peers = u32::try_from(view.peers.len()).unwrap_or(u32::MAX);
+        let busy = BUSY_PAUSE + PAUSE_PER_PEER * peers;
+        self.pause = if acted || changed { busy } else { (self.pause * 2).min(WAITING_PAUSE) };
+        self.pause = self.pause.max(busy);
+    }
+
+    /// Asks the own server one thing, and says whether all is still as it was.
+    async fn nothing_has_changed(&mut self) -> bool {
+        let Some((view, _)) = &self.last else { return false };
+        let before = view.own.clone();
+        self.turn = (self.turn + 1) % 3;
+        let same = match self.turn {
+            0 => self.observer.cluster_own(&["INFO"]).await.map(|reply| {
+                let ok = replies::state_is_ok(&reply);
+                self.watch.state(ok);
+                ok == before.state_ok
+            }),
+            1 => self.observer.info_own("replication").await.map(|reply| {
+                let role = replies::role(&reply);
+                self.watch.role(role.clone());
+                same_role(&role, &before.replication.role)
+            }),
+            _ => self.observer.own_table().await.map(|table| is_like(&table, &before.table)),
+        };
+        let now = Instant::now();
+        match same {
+            Ok(same) => {
+                self.watch.answered(now);
+                self.republish(now);
+                same
+            }
+            Err(failure) => {
+                debug!("the server {failure}");
+                false
+            }
+        }
+    }
+
+    async fn round_without_cluster(&mut self) {
+        match self.observer.info_own("replication").await {
+            Ok(reply) => {
+                self.learn_version().await;
+                let now = Instant::now();
+                self.watch.answered(now);
+                self.watch.role(replies::role(&reply));
+                self.pause = QUIET_PAUSE;
+                self.republish(now);
+            }
+            Err(failure) => self.no_answer(&failure),
+        }
+    }
+
+    fn no_answer(&mut self, failure: &Failure) {
+        let now = Instant::now();
+        debug!("the server {failure}");
+        self.watch.failed(now, failure);
+        self.pause = (self.pause * 2).clamp(BUSY_PAUSE / 2, WAITING_PAUSE);
+        if self.last.take().is_some() {
+            self.pause = BUSY_PAUSE;
+        }
+        self.republish(now);
+    }
+
+    /// Publishes what is new to the probes, beside the status of the last full round.
+    fn republish(&mut self, now: Instant) {
+        let status = match &self.last {
+            Some((view, plan)) => self.identity.status_of(view, plan),
+            None => self.identity.status(self.cluster_enabled),
+        };
+        self.board.publish(self.watch.observation(now), status);
+    }
+
+    async fn learn_version(&mut self) {
+        if self.identity.server_version.is_none()
+            && let Ok(reply) = self.observer.info_own("server").await
+        {
+            self.identity.server_version = replies::version(&reply);
+        }
+    }
+
+    fn say_step(&self, step: &Step, outcome: act::Outcome) {
+        match outcome {
+            Ok(()) => {
+                info!("{step}");
+                self.metrics.action(step.kind());
+                self.board.acted(step.kind(), &step.to_string(), Instant::now());
+            }
+            Err(why) => warn!("could not {step}: {why}"),
+        }
+    }
+
+    /// Says what is newly held, and what no longer is.
+    fn say_holds(&self, plan: &Plan) {
+        let before = self.last.as_ref().map_or(&[][..], |(_, last)| &last.held);
+        for hold in plan.held.iter().filter(|hold| !before.contains(hold)) {
+            warn!("held: {hold}");
+        }
+        for hold in before.iter().filter(|hold| !plan.held.contains(hold)) {
+            info!("no longer held: {hold}");
+        }
+    }
+
+    fn say_readiness(&mut self) {
+        let ready = self.board.probes(Instant::now()).ready;
+        if self.ready != Some(ready.ok) {
+            self.ready = Some(ready.ok);
+            info!("{}", ready.reason);
+        }
+    }
+}
+
+fn same_role(now: &Role, before: &Role) -> bool {
+    match (now, before) {
+        (Role::Master, Role::Master) => true,
+        (Role::Replica { link_up, .. }, Role::Replica { link_up: before, .. }) => link_up == before,
+        _ => false,
+    }
+}
+
+/// Whether two tables say the same but for the times of pings and pongs.
+fn is_like(now: &Table, before: &Table) -> bool {
+    let mut now: Vec<_> = now.nodes().collect();
+    let mut before: Vec<_> = before.nodes().collect();
+    now.sort_by_key(|node| node.id);
+    before.sort_by_key(|node| node.id);
+    now.len() == before.len()
+        && now.iter().zip(before).all(|(a, b)| {
+            (a.id, &a.address, a.flags, a.master, a.connected, &a.slots)
+                == (b.id, &b.address, b.flags, b.master, b.connected, &b.slots)
+        })
+}

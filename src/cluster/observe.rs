@@ -1,0 +1,255 @@
+//! Looks: at the own server, and where there is something to be done at every pod that can be
+//! found. Reads only.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use crate::config::server::ServerConfig;
+use crate::discovery::Finder;
+use crate::nodes_conf::{self, NodeId};
+use crate::redis::{Connection, Dialer, Endpoint, Failure, PATIENCE};
+
+use super::model::{Discovery, Own, Peer, Replication, Report, Table, View, literal_ip};
+use super::replies;
+
+/// How long an address that did not answer the last time is waited for. One dead address must not
+/// slow down what is done with the others; it is asked again in each round.
+const REPEATED_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The eyes of the keeper. Keeps connections between rounds while there is something to be done.
+pub struct Observer {
+    dialer: Dialer,
+    own_at: Vec<Endpoint>,
+    own: Option<Connection>,
+    own_ip: Option<IpAddr>,
+    cluster: String,
+    info: String,
+    finder: Option<Finder>,
+    peers: HashMap<SocketAddr, Connection>,
+    silent: BTreeSet<SocketAddr>,
+}
+
+impl Observer {
+    /// Looks at the server with this configuration, and for others with `finder`.
+    pub fn new(
+        server: &ServerConfig,
+        own_at: Vec<Endpoint>,
+        dialer: Dialer,
+        own_ip: Option<IpAddr>,
+        finder: Option<Finder>,
+    ) -> Observer {
+        let named = |command: &'static str| server.command(command).unwrap_or(command).to_owned();
+        Observer {
+            dialer,
+            own_at,
+            own: None,
+            own_ip,
+            cluster: named("CLUSTER"),
+            info: named("INFO"),
+            finder,
+            peers: HashMap::new(),
+            silent: BTreeSet::new(),
+        }
+    }
+
+    /// Asks the own server one thing.
+    ///
+    /// # Errors
+    /// As [`Failure`] says; after [`Failure::Silent`] the next call connects anew.
+    pub async fn ask_own(&mut self, words: &[&str]) -> Result<String, Failure> {
+        let connection = self.own_connection().await?;
+        let reply = connection.text(words).await;
+        self.forget_own_if_silent(reply)
+    }
+
+    /// `CLUSTER subcommand...` on the own server.
+    ///
+    /// # Errors
+    /// As [`Observer::ask_own`].
+    pub async fn cluster_own(&mut self, words: &[&str]) -> Result<String, Failure> {
+        let cluster = self.cluster.clone();
+        let words: Vec<&str> =
+            std::iter::once(cluster.as_str()).chain(words.iter().copied()).collect();
+        self.ask_own(&words).await
+    }
+
+    /// The own server's view of the cluster.
+    ///
+    /// # Errors
+    /// As [`Observer::ask_own`].
+    pub async fn own_table(&mut self) -> Result<Table, Failure> {
+        table(&self.cluster_own(&["NODES"]).await?)
+    }
+
+    /// `INFO section` of the own server.
+    ///
+    /// # Errors
+    /// As [`Observer::ask_own`].
+    pub async fn info_own(&mut self, section: &str) -> Result<String, Failure> {
+        let info = self.info.clone();
+        self.ask_own(&[&info, section]).await
+    }
+
+    /// The own server in full, in one round trip.
+    ///
+    /// # Errors
+    /// As [`Observer::ask_own`].
+    pub async fn own(&mut self) -> Result<Own, Failure> {
+        let connection = self.own_connection().await?;
+        let (cluster, info) = (self.cluster.as_str(), self.info.as_str());
+        let (nodes, state) = ([cluster, "NODES"], [cluster, "INFO"]);
+        let replication = [info, "replication"];
+        let (nodes, state, replication, keys) = tokio::join!(
+            connection.text(&nodes),
+            connection.text(&state),
+            connection.text(&replication),
+            connection.number(&["DBSIZE"]),
+        );
+        let read = || -> Result<Own, Failure> {
+            let state = state?;
+            Ok(Own {
+                table: table(&nodes?)?,
+                state_ok: replies::state_is_ok(&state),
+                current_epoch: replies::current_epoch(&state),
+                replication: replication_of(&replication?),
+                keys: keys?,
+            })
+        };
+        let own = read();
+        self.forget_own_if_silent(own)
+    }
+
+    /// Everything: finds the other pods and asks each of them.
+    pub async fn view(&mut self, own: Own) -> View {
+        let (found, discovery) = match &mut self.finder {
+            None => (BTreeSet::new(), Discovery::Off),
+            Some(finder) => {
+                let found = finder.find().await;
+                let discovery = found.failed.map_or(Discovery::Done, Discovery::Failed);
+                (found.addresses, discovery)
+            }
+        };
+        let known = own.table.others().iter().filter_map(|node| {
+            let ip = literal_ip(node)?;
+            (node.address.port != 0).then(|| SocketAddr::new(ip, node.address.port))
+        });
+        let asked: BTreeSet<SocketAddr> = found
+            .into_iter()
+            .chain(known)
+            .filter(|at| self.own_ip.is_none_or(|own| own.is_ipv4() == at.is_ipv4()))
+            .collect();
+        let answers = join_all(asked.iter().map(|at| self.report(*at))).await;
+        let mut peers = Vec::new();
+        for (at, (answer, connection)) in asked.into_iter().zip(answers) {
+            self.keep(at, &answer, connection);
+            let answer = answer.filter_own(own.table.id(), at.ip(), self.own_ip);
+            peers.extend(answer.map(|answer| Peer { at, answer }));
+        }
+        View { own, discovery, peers }
+    }
+
+    /// Which id answers at an address at this very moment.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn id_at(&self, at: SocketAddr) -> Result<NodeId, Failure> {
+        let connection = self.connect(at).await?;
+        let id = connection.text(&[&self.cluster, "MYID"]).await?;
+        id.trim().parse().map_err(|_| Failure::Garbage(format!("CLUSTER MYID said {id:?}")))
+    }
+
+    /// Closes every connection to a peer: there is nothing left to be done.
+    pub fn rest(&mut self) {
+        self.peers.clear();
+        self.silent.clear();
+    }
+
+    async fn report(&self, at: SocketAddr) -> (Result<Report, Failure>, Option<Connection>) {
+        let patience = if self.silent.contains(&at) { REPEATED_PATIENCE } else { PATIENCE * 2 };
+        let asked = async {
+            let connection = self.connect(at).await?;
+            let nodes = [self.cluster.as_str(), "NODES"];
+            let (nodes, keys) =
+                tokio::join!(connection.text(&nodes), connection.number(&["DBSIZE"]));
+            Ok((Report { table: table(&nodes?)?, keys: keys? }, connection))
+        };
+        match timeout(patience, asked).await {
+            Ok(Ok((report, connection))) => (Ok(report), Some(connection)),
+            Ok(Err(failure)) => (Err(failure), None),
+            Err(_) => (Err(Failure::Silent(format!("no reply within {patience:?}"))), None),
+        }
+    }
+
+    async fn connect(&self, at: SocketAddr) -> Result<Connection, Failure> {
+        match self.peers.get(&at) {
+            Some(connection) => Ok(connection.clone()),
+            None => self.dialer.connect(&Endpoint::Tcp(at)).await,
+        }
+    }
+
+    fn keep(&mut self, at: SocketAddr, answer: &Result<Report, Failure>, new: Option<Connection>) {
+        match new {
+            Some(connection) => _ = self.peers.insert(at, connection),
+            None => _ = self.peers.remove(&at),
+        }
+        if matches!(answer, Err(Failure::Silent(_))) {
+            self.silent.insert(at);
+        } else {
+            self.silent.remove(&at);
+        }
+    }
+
+    async fn own_connection(&mut self) -> Result<Connection, Failure> {
+        if let Some(connection) = &self.own {
+            return Ok(connection.clone());
+        }
+        let mut failure = Failure::Ours("the server listens nowhere that we can reach".to_owned());
+        for endpoint in &self.own_at {
+            match self.dialer.connect(endpoint).await {
+                Ok(connection) => {
+                    self.own = Some(connection.clone());
+                    return Ok(connection);
+                }
+                Err(why) => failure = why,
+            }
+        }
+        Err(failure)
+    }
+
+    fn forget_own_if_silent<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
+        if matches!(reply, Err(Failure::Silent(_) | Failure::Garbage(_))) {
+            self.own = None;
+        }
+        reply
+    }
+}
+
+/// Leaves out what turns out to be the own server under the own address.
+trait FilterOwn: Sized {
+    fn filter_own(self, own: NodeId, at: IpAddr, own_ip: Option<IpAddr>) -> Option<Self>;
+}
+
+impl FilterOwn for Result<Report, Failure> {
+    fn filter_own(self, own: NodeId, at: IpAddr, own_ip: Option<IpAddr>) -> Option<Self> {
+        let is_own = self.as_ref().is_ok_and(|report| report.table.id() == own);
+        (!is_own || own_ip.is_some_and(|ip| ip != at)).then_some(self)
+    }
+}
+
+fn table(reply: &str) -> Result<Table, Failure> {
+    let nodes = nodes_conf::parse_reply(reply.as_bytes())
+        .map_err(|error| Failure::Garbage(format!("CLUSTER NODES: {error}")))?;
+    Table::new(nodes)
+        .ok_or_else(|| Failure::Garbage("CLUSTER NODES has not one line of its own".to_owned()))
+}
+
+fn replication_of(info: &str) -> Replication {
+    Replication {
+        role: replies::role(info),
+        master_host: replies::field(info, "master_host").map(ToOwned::to_owned),
+    }
+}

@@ -1,0 +1,178 @@
+//! Six empty pods become a cluster, each acting for itself.
+//!
+//! A pod takes a number, meets everybody, and takes its slots or its master. It does so only while
+//! it sees every expected pod, every one of them empty, and nobody else; so two halves of a
+//! StatefulSet that do not see each other never form two clusters, and a pod that dies half-way
+//! goes on where it was.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::model::{Discovery, Pod, View, is_healthy, seat_range};
+use crate::config::shape::Shape;
+use crate::health::Membership;
+use crate::nodes_conf::NodeId;
+use crate::redis::Failure;
+
+use super::hold::Pods;
+use super::{Meet, Plan, Reason, Replicate, Step, heal};
+
+/// Why forming does not go on.
+enum Gate {
+    /// Others are not there yet; what is waited for.
+    Waiting(String),
+    /// Something is wrong; it is held.
+    Wrong(Vec<(String, Reason)>),
+}
+
+/// Adds the next steps of forming.
+pub(super) fn plan(view: &View, shape: Shape, ordinal: u32, plan: &mut Plan) {
+    let own = &view.own.table;
+    let number = u64::from(ordinal) + 1;
+    if own.is_fresh() && own.me().config_epoch == 0 {
+        plan.steps.push(Step::SetEpoch(number));
+    }
+    match gate(view, shape, number) {
+        Err(Gate::Waiting(what)) => {
+            plan.membership = match &view.discovery {
+                Discovery::Failed(why) => {
+                    Membership::Pending(format!("the resolver failed: {why}"))
+                }
+                _ => Membership::AwaitingPeers(what),
+            };
+        }
+        Err(Gate::Wrong(reasons)) => {
+            for (about, reason) in reasons {
+                plan.wait(&format!("{about}: {reason}"));
+                plan.hold(about, reason);
+            }
+        }
+        Ok(()) => {
+            plan.wait("the cluster is being formed");
+            take_part(view, shape, ordinal, plan);
+        }
+    }
+}
+
+/// The steps of a pod that sees all others.
+fn take_part(view: &View, shape: Shape, ordinal: u32, plan: &mut Plan) {
+    let own = &view.own.table;
+    if ordinal < shape.shards {
+        let range = seat_range(ordinal, shape.shards);
+        let taken = view.pods().into_iter().find_map(|pod| pod.table.owner_within(&range).cloned());
+        match taken {
+            None if !own.me().flags.replica => plan.steps.push(Step::AddSlots(range)),
+            Some(owner) if owner.id != own.id() => {
+                return plan.hold_back(Reason::SlotsTaken { range, owner: owner.id });
+            }
+            _ => {}
+        }
+    }
+    for pod in view.pods() {
+        if let Some(at) = pod.at
+            && own.find(pod.id()).is_none()
+        {
+            plan.steps.push(heal::meet(pod, at, Meet::Join));
+        }
+    }
+    if ordinal >= shape.shards && !own.me().flags.replica && own.me().slots.is_empty() {
+        let seat = seat_range(ordinal % shape.shards, shape.shards);
+        if let Some(owner) = own.owner_of(seat.first)
+            && is_healthy(owner)
+        {
+            plan.steps.push(Step::Replicate { master: owner.id, why: Replicate::Join });
+        }
+    }
+}
+
+/// Whether every expected pod is there, empty, numbered and known to nobody else.
+fn gate(view: &View, shape: Shape, number: u64) -> Result<(), Gate> {
+    let pods = view.pods();
+    let unusable = unusable(view);
+    if !unusable.is_empty() {
+        return Err(Gate::Wrong(unusable));
+    }
+    let expected = usize::try_from(shape.expected()).unwrap_or(usize::MAX);
+    if pods.len() > expected {
+        let reason = Reason::TooMany { found: pods.len(), shape };
+        return Err(Gate::Wrong(vec![("this pod".to_owned(), reason)]));
+    }
+    let wrong = wrong(&pods, shape, number);
+    if !wrong.is_empty() {
+        return Err(Gate::Wrong(wrong));
+    }
+    if pods.len() < expected {
+        return Err(Gate::Waiting(format!("{} of {} answer", pods.len(), Pods(shape))));
+    }
+    if let Some(pod) =
+        pods.iter().find(|pod| pod.table.is_fresh() && pod.table.me().config_epoch == 0)
+    {
+        return Err(Gate::Waiting(format!("{} has not taken its number yet", name(pod))));
+    }
+    Ok(())
+}
+
+/// Addresses that answer, but as nothing that could become a member. One that does not answer, or
+/// loads, is not there yet, and that is counted elsewhere.
+fn unusable(view: &View) -> Vec<(String, Reason)> {
+    use crate::health::Answer;
+    let wrong = |failure: &Failure| {
+        !matches!(failure, Failure::Silent(_) | Failure::Said(Answer::Loading | Answer::Busy))
+    };
+    view.peers
+        .iter()
+        .filter_map(|peer| {
+            let failure = peer.answer.as_ref().err().filter(|failure| wrong(failure))?;
+            Some((peer.at.to_string(), Reason::Unusable(failure.clone())))
+        })
+        .collect()
+}
+
+/// Everything about the pods that answer which forbids to form a cluster of them.
+fn wrong(pods: &[Pod<'_>], shape: Shape, number: u64) -> Vec<(String, Reason)> {
+    let mut wrong = Vec::new();
+    let mut seats: BTreeMap<u64, NodeId> = BTreeMap::new();
+    for pod in pods {
+        let me = pod.table.me();
+        let own = pod.at.is_none();
+        if pod.table.is_fresh() {
+            let epoch = if own && me.config_epoch == 0 { number } else { me.config_epoch };
+            if epoch > u64::from(shape.expected()) || (own && epoch != number) {
+                wrong.push((name(pod), Reason::ForeignEpoch(epoch)));
+            } else if epoch > 0
+                && let Some(first) = seats.insert(epoch, me.id)
+            {
+                let reason = Reason::SameOrdinal { ordinal: epoch - 1, first, second: me.id };
+                wrong.push((name(pod), reason));
+            }
+        }
+        if pod.keys > 0 && !me.flags.replica && !sits_in_its_seat(pod, shape) {
+            wrong.push((name(pod), Reason::HoldsKeys(pod.keys)));
+        }
+        for other in pod.table.others() {
+            if !pods.iter().any(|pod| pod.id() == other.id) && pods_are_all(pods, shape) {
+                wrong.push((name(pod), Reason::Stranger(other.id)));
+            }
+        }
+    }
+    wrong
+}
+
+fn pods_are_all(pods: &[Pod<'_>], shape: Shape) -> bool {
+    u32::try_from(pods.len()).is_ok_and(|found| found >= shape.expected())
+}
+
+/// A master that took its slots while this very cluster was formed: its seat's range, no more and
+/// no less, with its seat's number. Clients may have written to it already where
+/// `cluster-require-full-coverage` is off. A volume from elsewhere does not look like that.
+fn sits_in_its_seat(pod: &Pod<'_>, shape: Shape) -> bool {
+    let me = pod.table.me();
+    let Some(seat) = me.config_epoch.checked_sub(1).and_then(|seat| u32::try_from(seat).ok())
+    else {
+        return false;
+    };
+    seat < shape.shards && me.slots == [seat_range(seat, shape.shards)]
+}
+
+fn name(pod: &Pod<'_>) -> String {
+    pod.at.map_or_else(|| "this pod".to_owned(), |at| at.to_string())
+}

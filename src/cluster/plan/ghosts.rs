@@ -1,0 +1,34 @@
+//! Ids that no pod answers as any more are forgotten, each pod in its own table.
+
+use crate::cluster::model::View;
+use crate::config::shape::Shape;
+use crate::nodes_conf::NodeId;
+
+use super::{Plan, Step};
+
+/// Forgets an id that is marked as failed or lost, owns no slot in anybody's view, and is not the
+/// id of any expected pod, all of which answer. An id of which a slot depends, or a replica of ours
+/// or anybody's follows, stays.
+pub(super) fn plan(view: &View, shape: Shape, plan: &mut Plan) {
+    let pods = view.pods();
+    let mut ids: Vec<NodeId> = pods.iter().map(|pod| pod.id()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if u32::try_from(ids.len()).ok() != Some(shape.expected()) || ids.len() != pods.len() {
+        return;
+    }
+    let in_use = |id: NodeId| {
+        pods.iter().any(|pod| {
+            pod.table.me().master == Some(id)
+                || pod.table.find(id).is_some_and(|node| {
+                    !node.slots.is_empty() || (node.connected && !node.flags.fail)
+                })
+        })
+    };
+    for node in view.own.table.others() {
+        let gone = node.flags.fail || node.flags.noaddr;
+        if gone && ids.binary_search(&node.id).is_err() && !in_use(node.id) {
+            plan.steps.push(Step::Forget(node.id));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Known members at other addresses are met there, and a replica follows its master's move.
+//!
+//! Only ids of the own table are met, so no cluster is ever merged with another, and each is
+//! asked for its id right before.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cluster::model::{Pod, View, is_healthy, is_up, literal_ip};
+use crate::health::Role;
+use crate::nodes_conf::Node;
+
+use super::{Meet, Plan, Replicate, Settings, Step};
+
+/// Adds what heals.
+pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
+    let own = &view.own.table;
+    for pod in view.pods() {
+        let (Some(at), Some(line)) = (pod.at, own.find(pod.id())) else { continue };
+        if line.flags.myself || is_double(view, pod) {
+            continue;
+        }
+        let why = if has_moved(line, at, pod.table.me().address.bus_port)
+            || pod.table.find(own.id()).is_none_or(|me| sees_us_elsewhere(me, settings.ip))
+        {
+            Meet::Moved
+        } else if is_outdated(view, pod) {
+            Meet::Outdated
+        } else {
+            continue;
+        };
+        plan.steps.push(meet(pod, at, why));
+    }
+    if let Some(step) = follow_master(view) {
+        plan.steps.push(step);
+    }
+}
+
+/// The step that meets a pod where it answered.
+pub(super) fn meet(pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
+    let address = &pod.table.me().address;
+    // The port that the server itself names is the one that the cluster uses (TLS or not).
+    let port = if address.port == 0 { asked_at.port() } else { address.port };
+    let at = SocketAddr::new(asked_at.ip(), port);
+    Step::Meet { id: pod.id(), asked_at, at, bus_port: address.bus_port, why }
+}
+
+fn is_double(view: &View, pod: Pod<'_>) -> bool {
+    view.pods().iter().filter(|other| other.id() == pod.id()).count() > 1
+}
+
+/// A healthy link is left alone whatever address it shows: a pod may announce another one.
+/// `noaddr` with the right address needs a MEET too: no PING ever clears it
+/// (`nodeUpdateAddressIfNeeded` returns early where the address is the same).
+fn has_moved(line: &Node, at: SocketAddr, bus_port: u16) -> bool {
+    let elsewhere = literal_ip(line) != Some(at.ip()) || line.address.bus_port != bus_port;
+    line.flags.noaddr || (!is_healthy(line) && elsewhere)
+}
+
+fn sees_us_elsewhere(me: &Node, ip: Option<IpAddr>) -> bool {
+    let elsewhere = ip.is_some() && literal_ip(me) != ip;
+    me.flags.noaddr || (!is_healthy(me) && elsewhere)
+}
+
+/// It has not heard of our slots, or knows us in a role that we do not have. Gossip would tell it
+/// within half the node timeout; a MEET tells it now, since its receiver reads the sender's header
+/// as that of any ping (`clusterProcessPacket`).
+fn is_outdated(view: &View, pod: Pod<'_>) -> bool {
+    let own = view.own.table.me();
+    let Some(me) = pod.table.find(own.id) else { return false };
+    let unheard = own.slots.first().is_some_and(|range| pod.table.owner_of(range.first).is_none());
+    unheard || own.flags.replica != me.flags.replica || own.master != me.master
+}
+
+/// Redis up to 8.6 leaves a replica on its master's old address where gossip, not a MEET, brought
+/// the new one. Valkey 8.0 and later follows by itself, and takes this for a no-op.
+fn follow_master(view: &View) -> Option<Step> {
+    let own = &view.own;
+    let Role::Replica { link_up: false, .. } = own.replication.role else { return None };
+    let master = own.table.find(own.table.me().master?)?;
+    let host = own.replication.master_host.as_deref()?;
+    let known = is_up(&master.flags) && master.connected && !master.address.ip.is_empty();
+    (known && host != master.address.ip)
+        .then_some(Step::Replicate { master: master.id, why: Replicate::Moved })
+}

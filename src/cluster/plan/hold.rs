@@ -1,0 +1,210 @@
+//! What is held back, and why.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::config::shape::Shape;
+use crate::nodes_conf::{NodeId, SlotRange};
+use crate::redis::Failure;
+
+/// One thing that is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What it is about: `this pod`, an address or a node id.
+    pub about: String,
+    /// Why, and what would let it go on.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.about, self.reason)
+    }
+}
+
+/// Why something is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The resolver failed, which says nothing about who is there.
+    ResolverFailed(String),
+    /// The pod's name has no trailing number, so it has no seat in the cluster.
+    NoOrdinal,
+    /// The pod's ordinal has no seat in the cluster.
+    BeyondShape {
+        /// The ordinal.
+        ordinal: u32,
+        /// The shape that has no seat for it.
+        shape: Shape,
+    },
+    /// More pods answer than the shape has seats.
+    TooMany {
+        /// How many answer, this one included.
+        found: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// A found address answers, but not as a server that we can work with.
+    Unusable(Failure),
+    /// Two fresh pods, or this one and another, took the same number.
+    SameOrdinal {
+        /// The ordinal.
+        ordinal: u64,
+        /// One of them.
+        first: NodeId,
+        /// The other.
+        second: NodeId,
+    },
+    /// A fresh pod has a number that is not of this cluster's shape, or not its ordinal's.
+    ForeignEpoch(u64),
+    /// One id answers at two addresses; `None` is the own server.
+    SameId {
+        /// One address.
+        first: Option<SocketAddr>,
+        /// The other.
+        second: Option<SocketAddr>,
+    },
+    /// A pod knows a node that none of the pods is.
+    Stranger(NodeId),
+    /// A pod holds keys outside the slots that it took while the cluster was formed.
+    HoldsKeys(u64),
+    /// Part of this pod's slots is owned by another node.
+    SlotsTaken {
+        /// The slots of this pod's seat.
+        range: SlotRange,
+        /// Who owns a part of them.
+        owner: NodeId,
+    },
+    /// This pod holds data or slots, but knows nobody, while the others have a cluster.
+    DataWithoutCluster(u64),
+    /// More than one cluster is found under the Service's name, and none has most pods.
+    NoMajority,
+    /// The cluster that was found has no seat free: it is somebody else's, or two pods have one
+    /// ordinal.
+    NoSeat(usize),
+    /// The master that this pod is to follow is not reachable.
+    MasterDown(NodeId),
+}
+
+impl Reason {
+    /// The kind of reason, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Reason::ResolverFailed(_) => "resolver_failed",
+            Reason::NoOrdinal => "no_ordinal",
+            Reason::BeyondShape { .. } => "beyond_shape",
+            Reason::TooMany { .. } => "too_many",
+            Reason::Unusable(_) => "unusable_peer",
+            Reason::SameOrdinal { .. } => "same_ordinal",
+            Reason::ForeignEpoch(_) => "foreign_epoch",
+            Reason::SameId { .. } => "same_id",
+            Reason::Stranger(_) => "stranger",
+            Reason::HoldsKeys(_) => "holds_keys",
+            Reason::SlotsTaken { .. } => "slots_taken",
+            Reason::DataWithoutCluster(_) => "data_without_cluster",
+            Reason::NoMajority => "no_majority",
+            Reason::NoSeat(_) => "no_seat",
+            Reason::MasterDown(_) => "master_down",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::ResolverFailed(why) => write!(f, "the resolver failed: {why}"),
+            Reason::NoOrdinal => f.write_str(
+                "its name has no trailing number, so it has no seat in the cluster; \
+                 set POD_NAME to the StatefulSet's pod name",
+            ),
+            Reason::BeyondShape { ordinal, shape } => write!(
+                f,
+                "ordinal {ordinal} has no seat in a cluster of {}; run that many pods, \
+                 or set REJOIN_SHARDS and REJOIN_REPLICAS to their number",
+                Pods(*shape)
+            ),
+            Reason::TooMany { found, shape } => write!(
+                f,
+                "{found} pods answer, but the cluster has {}; check the number of pods, \
+                 REJOIN_SHARDS, REJOIN_REPLICAS, and that the Service selects these pods only",
+                Pods(*shape)
+            ),
+            Reason::Unusable(failure) => write!(f, "{failure}"),
+            Reason::SameOrdinal { ordinal, first, second } => write!(
+                f,
+                "ordinal {ordinal} is taken twice, by {first} and {second}; \
+                 check POD_NAME and that the Service selects one StatefulSet only"
+            ),
+            Reason::ForeignEpoch(epoch) => write!(
+                f,
+                "config epoch {epoch} of a node that knows nobody was not set by this cluster's \
+                 forming; was its nodes.conf made by hand?"
+            ),
+            Reason::SameId { first, second } => write!(
+                f,
+                "the id answers {} and {}; is one volume used twice?",
+                Place(*first),
+                Place(*second)
+            ),
+            Reason::Stranger(id) => {
+                write!(f, "it knows {id}, which none of the pods answers as")
+            }
+            Reason::HoldsKeys(keys) => write!(
+                f,
+                "it holds {keys} keys, so no cluster is formed over it; \
+                 is this the volume of an older cluster?"
+            ),
+            Reason::SlotsTaken { range, owner } => {
+                write!(f, "slots of its seat {range} are owned by {owner}")
+            }
+            Reason::DataWithoutCluster(keys) => write!(
+                f,
+                "it holds slots or data ({keys} keys) but knows no cluster, while the other pods \
+                 have one; was its nodes.conf lost?"
+            ),
+            Reason::NoMajority => f.write_str(
+                "the pods found belong to more than one cluster, and to none of them most; \
+                 check what the Service selects",
+            ),
+            Reason::NoSeat(members) => write!(
+                f,
+                "the cluster found has all its {members} pods; it is somebody else's, \
+                 or two pods have one ordinal; check the Service and POD_NAME"
+            ),
+            Reason::MasterDown(id) => write!(
+                f,
+                "the master of its shard, {id}, is not reachable; waits for it or its successor"
+            ),
+        }
+    }
+}
+
+/// `6 pods (3 shards, 1 replica each)`.
+pub(super) struct Pods(pub Shape);
+
+impl fmt::Display for Pods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pods(shape) = self;
+        let s = |n: u32| if n == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{} pod{} ({} shard{}, {} replica{} each)",
+            shape.expected(),
+            s(shape.expected()),
+            shape.shards,
+            s(shape.shards),
+            shape.replicas,
+            s(shape.replicas)
+        )
+    }
+}
+
+struct Place(Option<SocketAddr>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(at) => write!(f, "at {at}"),
+            None => f.write_str("as the own server"),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Healing, forgetting, and leaving alone.
+
+use super::*;
+
+/// A formed cluster, seen by pod 0.
+const WHOLE: &str = "
+    0 epoch=1 slots=0-5460 knows=1,2,3,4,5
+    1 epoch=2 slots=5461-10922 knows=0,2,3,4,5
+    2 epoch=3 slots=10923-16383 knows=0,1,3,4,5
+    3 epoch=1 of=0 knows=0,1,2,4,5
+    4 epoch=2 of=1 knows=0,1,2,3,5
+    5 epoch=3 of=2 knows=0,1,2,3,4";
+
+fn line(text: &str, number: u8, more: &str) -> String {
+    let start = format!("{number} ");
+    let edit = |line: &str| match line.trim().starts_with(&start) {
+        true => format!("{line} {more}"),
+        false => line.to_owned(),
+    };
+    text.lines().map(edit).collect::<Vec<_>>().join("\n")
+}
+
+/// `text` with node 9 known to everybody, and failed.
+fn with_ghost(text: &str) -> String {
+    (0..6).fold(text.replace("knows=", "knows=9,"), |text, n| line(&text, n, "sees=9:fail"))
+}
+
+#[test]
+fn healthy_cluster_is_left_alone() {
+    let plan = plan(WHOLE);
+    assert!(plan.settled, "{plan:#?}");
+    assert_eq!(plan.membership, Membership::Member);
+}
+
+#[test]
+fn member_that_has_moved_is_met_at_its_present_address() {
+    assert_eq!(plan(&line(WHOLE, 0, "sees=4:moved")).steps, [meet(4, Meet::Moved)]);
+    assert_eq!(plan(&line(WHOLE, 0, "sees=4:noaddr")).steps, [meet(4, Meet::Moved)]);
+}
+
+#[test]
+fn member_that_looks_for_us_elsewhere_is_met() {
+    assert_eq!(plan(&line(WHOLE, 4, "sees=0:moved")).steps, [meet(4, Meet::Moved)]);
+    assert_eq!(plan(&line(WHOLE, 4, "sees=0:noaddr")).steps, [meet(4, Meet::Moved)]);
+    assert_eq!(
+        plan(&WHOLE.replace("4 epoch=2 of=1 knows=0,", "4 epoch=2 of=1 knows=")).steps,
+        [meet(4, Meet::Moved)]
+    );
+}
+
+#[test]
+fn link_that_works_is_left_alone_whatever_address_is_announced() {
+    assert_eq!(plan(&line(WHOLE, 0, "sees=4:natted")).steps, []);
+    assert_eq!(plan(&line(WHOLE, 4, "sees=0:natted")).steps, []);
+}
+
+#[test]
+fn broken_link_to_the_right_address_is_left_to_the_server() {
+    let plan = plan(&line(WHOLE, 0, "sees=4:down"));
+    assert_eq!(plan.steps, []);
+    assert!(!plan.settled);
+}
+
+#[test]
+fn unknown_node_is_never_met_by_a_member() {
+    let stranger = format!("{WHOLE}\n66 epoch=9 slots=0-16383");
+    assert_eq!(plan(&stranger).steps, []);
+    let healing_only = Settings { shape: None, ..settings(0) };
+    assert_eq!(Plan::new(&scene(&stranger), &healing_only).steps, []);
+}
+
+#[test]
+fn healing_needs_no_shape() {
+    let healing_only = Settings { shape: None, ..settings(0) };
+    let plan = Plan::new(&scene(&line(WHOLE, 0, "sees=4:moved")), &healing_only);
+    assert_eq!(plan.steps, [meet(4, Meet::Moved)]);
+    assert_eq!(plan.membership, Membership::Member);
+}
+
+#[test]
+fn without_a_shape_a_fresh_pod_does_nothing() {
+    let healing_only = Settings { shape: None, ..settings(0) };
+    let plan = Plan::new(&scene("0\n1 epoch=2"), &healing_only);
+    assert_eq!((plan.steps.len(), plan.membership), (0, Membership::NotWanted));
+}
+
+#[test]
+fn id_at_two_addresses_is_held_and_not_met() {
+    let mut view = scene(&line(WHOLE, 0, "sees=4:moved"));
+    let mut copy = view.peers[3].clone();
+    copy.at = at(44);
+    view.peers.push(copy);
+    let plan = plan_of(&view);
+    assert_eq!(plan.held.len(), 1, "{plan:#?}");
+    assert_eq!(plan.held[0].reason.kind(), "same_id");
+    assert_eq!(plan.steps, []);
+}
+
+#[test]
+fn replica_looks_for_its_master_where_it_is_now() {
+    let text = "
+        3 epoch=1 of=0 knows=0
+        0 epoch=1 slots=0-5460 knows=3";
+    let mut view = scene(text);
+    let down = Role::Replica { link_up: false, synced_once: true };
+    view.own.replication = Replication { role: down, master_host: Some("10.0.9.9".to_owned()) };
+    let plan = Plan::new(&view, &Settings { shape: None, ..settings(3) });
+    assert_eq!(plan.steps, [Step::Replicate { master: id(0), why: Replicate::Moved }]);
+}
+
+#[test]
+fn ghost_is_forgotten_when_all_pods_answer() {
+    let plan = plan(&with_ghost(WHOLE));
+    assert_eq!(plan.steps, [Step::Forget(id(9))]);
+}
+
+#[test]
+fn ghost_is_kept_while_a_pod_is_missing() {
+    let mut view = scene(&with_ghost(WHOLE));
+    view.peers.pop();
+    assert_eq!(plan_of(&view).steps, []);
+}
+
+#[test]
+fn ghost_is_kept_while_anybody_reaches_it_or_follows_it() {
+    let reached = line(&with_ghost(WHOLE), 1, "")
+        .replace("10922 knows=9,0,2,3,4,5 sees=9:fail", "10922 knows=9,0,2,3,4,5");
+    assert!(reached.matches("sees=9:fail").count() == 5);
+    assert_eq!(plan(&reached).steps, []);
+    let followed = with_ghost(WHOLE).replace("of=2", "of=9");
+    assert!(!plan(&followed).steps.contains(&Step::Forget(id(9))));
+}
+
+#[test]
+fn failed_owner_of_slots_is_never_forgotten() {
+    let mut view = scene(&with_ghost(WHOLE));
+    let mut nodes: Vec<Node> = view.own.table.nodes().cloned().collect();
+    for node in nodes.iter_mut().filter(|node| node.id == id(9)) {
+        node.slots = vec![range("5-5")];
+    }
+    view.own.table = Table::new(nodes).expect("one own line");
+    assert!(!plan_of(&view).steps.iter().any(|step| matches!(step, Step::Forget(_))));
+}
+
+#[test]
+fn cluster_that_was_ok_is_not_settled_while_its_state_is_fail() {
+    let mut view = scene(WHOLE);
+    view.own.state_ok = false;
+    assert!(!plan_of(&view).settled);
+}

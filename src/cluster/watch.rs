@@ -1,0 +1,92 @@
+//! From rounds to what the probes are told. Remembers only what verdicts need: since when the
+//! server is silent, and what has been true once since it started.
+
+use std::time::Instant;
+
+use crate::health::{Answer, Membership, Observation, Phase, Role, Silence};
+use crate::redis::Failure;
+
+use super::model::Own;
+
+/// What is known of the own server.
+#[derive(Debug)]
+pub struct Watch {
+    seen: Observation,
+}
+
+impl Watch {
+    /// Nothing is known yet.
+    pub fn new(now: Instant, cluster_enabled: bool) -> Watch {
+        let mut seen = Observation::unknown(now, Phase::Running(now));
+        seen.cluster_enabled = cluster_enabled;
+        if !cluster_enabled {
+            seen.membership = Membership::NotWanted;
+        }
+        Watch { seen }
+    }
+
+    /// What the probes are told now.
+    pub fn observation(&self, now: Instant) -> Observation {
+        Observation { written: now, ..self.seen.clone() }
+    }
+
+    /// The server replied as it should.
+    pub fn answered(&mut self, now: Instant) {
+        self.said(now, Answer::Ok);
+    }
+
+    /// There was no reply that is of use.
+    pub fn failed(&mut self, now: Instant, failure: &Failure) {
+        match failure {
+            Failure::Silent(error) => self.silent(now, error),
+            Failure::Said(answer) => self.said(now, answer.clone()),
+            Failure::Garbage(what) => self.said(now, Answer::Other(what.clone())),
+            Failure::Ours(what) => self.seen.membership = Membership::Pending(what.clone()),
+        }
+    }
+
+    /// The server reported all of this.
+    pub fn own(&mut self, now: Instant, own: &Own) {
+        self.answered(now);
+        self.state(own.state_ok);
+        self.role(own.replication.role.clone());
+    }
+
+    /// The server reported its cluster state.
+    pub fn state(&mut self, ok: bool) {
+        self.seen.state_ok = ok;
+        self.seen.state_ok_once |= ok;
+    }
+
+    /// The server reported its role. A replica has synced once its link was up, and stays so
+    /// until it has been a master in between.
+    pub fn role(&mut self, role: Role) {
+        let before = matches!(self.seen.role, Some(Role::Replica { synced_once: true, .. }));
+        self.seen.role = Some(match role {
+            Role::Replica { link_up, synced_once } => {
+                Role::Replica { link_up, synced_once: synced_once || before }
+            }
+            Role::Master => Role::Master,
+        });
+    }
+
+    /// The plan says how the pod stands to the cluster.
+    pub fn membership(&mut self, membership: Membership) {
+        self.seen.membership = membership;
+    }
+
+    fn said(&mut self, now: Instant, answer: Answer) {
+        self.seen.last_answer = Some((now, answer));
+        self.seen.silent = None;
+    }
+
+    fn silent(&mut self, now: Instant, error: &str) {
+        let silence = self.seen.silent.get_or_insert_with(|| Silence {
+            since: now,
+            attempts: 0,
+            error: String::new(),
+        });
+        silence.attempts += 1;
+        silence.error = error.to_owned();
+    }
+}

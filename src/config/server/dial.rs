@@ -1,0 +1,103 @@
+//! How the server is reached from inside its own pod.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::ServerConfig;
+
+/// A way to reach the server from inside its own pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dial {
+    /// A plain TCP connection.
+    Tcp(SocketAddr),
+    /// TLS over TCP.
+    Tls(SocketAddr),
+    /// The UNIX socket of this path.
+    Unix(PathBuf),
+}
+
+impl ServerConfig {
+    /// Every way to reach the server from its own pod, in the order to try: the plain port, the
+    /// TLS port, the UNIX socket; of each port loopback first, since protected mode takes no
+    /// other address. Names in `bind` other than `localhost` are passed over. Empty: no way.
+    pub fn dial(&self) -> Vec<Dial> {
+        let addresses = self.own_addresses();
+        let mut dials = Vec::new();
+        if self.port != 0 {
+            dials.extend(addresses.iter().map(|&ip| Dial::Tcp((ip, self.port).into())));
+        }
+        if self.tls_port != 0 {
+            dials.extend(addresses.iter().map(|&ip| Dial::Tls((ip, self.tls_port).into())));
+        }
+        dials.extend(self.unixsocket.clone().map(Dial::Unix));
+        dials
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for bind in &self.bind {
+            let bind = bind.strip_prefix('-').unwrap_or(bind);
+            let address = match bind {
+                "*" => Some(v4),
+                "::*" => Some(v6),
+                _ if bind.eq_ignore_ascii_case("localhost") => Some(v4),
+                _ => bind.parse().ok().map(|ip: IpAddr| match ip {
+                    IpAddr::V4(ip) if ip.is_unspecified() => v4,
+                    IpAddr::V6(ip) if ip.is_unspecified() => v6,
+                    ip => ip,
+                }),
+            };
+            addresses.extend(address.filter(|address| !addresses.contains(address)));
+        }
+        addresses.sort_by_key(|address| (!address.is_loopback(), !address.is_ipv4()));
+        addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[track_caller]
+    fn dials(bind: &[&str], expected: &[&str]) {
+        let mut config = ServerConfig::defaults(Path::new("/data"));
+        config.bind = bind.iter().map(|&bind| bind.to_owned()).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|address| Dial::Tcp(address.parse().expect("an address and port")))
+            .collect();
+        assert_eq!(config.dial(), expected);
+    }
+
+    #[test]
+    fn loopback_is_dialled_where_it_is_bound() {
+        dials(&["*", "-::*"], &["127.0.0.1:6379", "[::1]:6379"]);
+        dials(&["10.0.0.1", "127.0.0.1"], &["127.0.0.1:6379", "10.0.0.1:6379"]);
+        dials(&["0.0.0.0", "127.0.0.1"], &["127.0.0.1:6379"]);
+        dials(&["::", "localhost"], &["127.0.0.1:6379", "[::1]:6379"]);
+    }
+
+    #[test]
+    fn bound_address_is_dialled_where_loopback_is_not_bound() {
+        dials(&["10.0.0.1", "-fd00::1"], &["10.0.0.1:6379", "[fd00::1]:6379"]);
+        dials(&["pod.example"], &[]);
+        dials(&[], &[]);
+    }
+
+    #[test]
+    fn tls_and_socket_come_after_the_plain_port() {
+        let mut config = ServerConfig::defaults(Path::new("/data"));
+        config.bind = vec!["127.0.0.1".to_owned()];
+        config.tls_port = 7443;
+        config.unixsocket = Some("/run/s".into());
+        let tls = Dial::Tls(([127, 0, 0, 1], 7443).into());
+        let socket = Dial::Unix("/run/s".into());
+        let plain = Dial::Tcp(([127, 0, 0, 1], 6379).into());
+        assert_eq!(config.dial(), [plain, tls.clone(), socket.clone()]);
+        config.port = 0;
+        assert_eq!(config.dial(), [tls, socket]);
+    }
+}

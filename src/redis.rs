@@ -1,0 +1,216 @@
+//! The only module that speaks to servers: dial, log in, ask one thing, and say exactly what went
+//! wrong. Every wait in it is bounded.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::config::login::{Login, Password};
+use crate::config::secret::Secret;
+use crate::health::Answer;
+
+pub mod answer;
+
+/// Longest wait for a connection, and then for each reply. A server that is alive but busy is
+/// told from a dead one by the next rounds, not by a longer wait.
+pub const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// Why there is no reply that we can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing came back: refused, reset, timed out.
+    Silent(String),
+    /// The server said no: what its error line means.
+    Said(Answer),
+    /// Something came back that is not what a Redis server says; what.
+    Garbage(String),
+    /// We could not even try: a password file or a certificate of our own; what and where.
+    Ours(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Silent(why) => write!(f, "does not answer: {why}"),
+            Failure::Said(answer) => write!(f, "answers {answer}"),
+            Failure::Garbage(what) => write!(f, "is no Redis server that we understand: {what}"),
+            Failure::Ours(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Failure {
+        match error.kind() {
+            ErrorKind::Io => Failure::Silent(error.to_string()),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
+                Failure::Garbage(error.to_string())
+            }
+            _ => {
+                let code = error.code().unwrap_or("ERR");
+                let line = match error.detail() {
+                    Some(detail) => format!("{code} {detail}"),
+                    None => code.to_owned(),
+                };
+                Failure::Said(Answer::from_error(&line))
+            }
+        }
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(at) => at.fmt(f),
+            Endpoint::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Opens connections with one login.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    login: Login,
+}
+
+impl Dialer {
+    /// A dialer that logs in with `login`; a password file is read anew for each connection.
+    pub fn new(login: Login) -> Dialer {
+        Dialer { login }
+    }
+
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// [`Failure::Silent`] after [`PATIENCE`] at the latest; [`Failure::Said`] where the login is
+    /// refused.
+    pub async fn connect(&self, to: &Endpoint) -> Result<Connection, Failure> {
+        let password = self.password()?;
+        match timeout(PATIENCE, self.open(to, password)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Silent(format!("no connection within {PATIENCE:?}"))),
+        }
+    }
+
+    async fn open(&self, to: &Endpoint, password: Option<Secret>) -> Result<Connection, Failure> {
+        let silent = |error: std::io::Error| Failure::Silent(error.to_string());
+        let connection = match to {
+            Endpoint::Tcp(at) => {
+                let stream = TcpStream::connect(at).await.map_err(silent)?;
+                Connection::over(stream).await?
+            }
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(silent)?;
+                Connection::over(stream).await?
+            }
+        };
+        if let Some(password) = password {
+            let mut auth = ::redis::cmd("AUTH");
+            if let Some(username) = &self.login.username {
+                auth.arg(username);
+            }
+            auth.arg(password.expose());
+            connection.send(&auth).await?;
+        }
+        Ok(connection)
+    }
+
+    fn password(&self) -> Result<Option<Secret>, Failure> {
+        match &self.login.password {
+            Password::None => Ok(None),
+            Password::Value(secret) => Ok(Some(secret.clone())),
+            Password::File(path) => match std::fs::read(path) {
+                Ok(contents) => Ok(Some(Password::from_file(&contents))),
+                Err(error) => Err(Failure::Ours(format!(
+                    "cannot read the password file {}: {error}; check REJOIN_PASSWORD_FILE",
+                    path.display()
+                ))),
+            },
+        }
+    }
+}
+
+/// One connection. Clones share it; commands on clones are pipelined.
+#[derive(Clone)]
+pub struct Connection {
+    inner: MultiplexedConnection,
+    _driver: Arc<Driver>,
+}
+
+/// The task that moves a connection's bytes; it ends with the last clone.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    async fn over<S>(stream: S) -> Result<Connection, Failure>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
+        // The bound is our own, in `send`, which says what was waited for.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let (inner, driver) =
+            MultiplexedConnection::new_with_config(&plain, stream, config).await?;
+        Ok(Connection { inner, _driver: Arc::new(Driver(tokio::spawn(driver))) })
+    }
+
+    /// Sends one command, its words as given, and waits for the reply.
+    ///
+    /// # Errors
+    /// As [`Failure`] says. After [`Failure::Silent`] the connection is of no more use.
+    pub async fn ask(&self, words: &[&str]) -> Result<Value, Failure> {
+        let mut command = Cmd::new();
+        for word in words {
+            command.arg(word);
+        }
+        self.send(&command).await
+    }
+
+    /// As [`Connection::ask`], for a command whose reply is text.
+    ///
+    /// # Errors
+    /// Besides those of `ask`, [`Failure::Garbage`] for a reply that is not text.
+    pub async fn text(&self, words: &[&str]) -> Result<String, Failure> {
+        let reply = self.ask(words).await?;
+        ::redis::from_redis_value(reply).map_err(|error| Failure::Garbage(error.to_string()))
+    }
+
+    /// As [`Connection::ask`], for a command whose reply is a number.
+    ///
+    /// # Errors
+    /// Besides those of `ask`, [`Failure::Garbage`] for a reply that is no number.
+    pub async fn number(&self, words: &[&str]) -> Result<u64, Failure> {
+        let reply = self.ask(words).await?;
+        ::redis::from_redis_value(reply).map_err(|error| Failure::Garbage(error.to_string()))
+    }
+
+    async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut inner = self.inner.clone();
+        match timeout(PATIENCE, inner.send_packed_command(command)).await {
+            Ok(reply) => Ok(reply?.extract_error()?),
+            Err(_) => Err(Failure::Silent(format!("no reply within {PATIENCE:?}"))),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Metrics for Prometheus, and logs.
+
+pub mod logs;
+pub mod metrics;
