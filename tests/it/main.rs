@@ -1,5 +1,5 @@
 //! The integration tests.
 
-mod http;
 mod ground;
+mod http;
 mod support;
