@@ -9,28 +9,27 @@ use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
 const LIMIT: Duration = Duration::from_secs(180);
-const RUNS: usize = 3;
 
 /// Six pods, three of them masters, with a node timeout of 5 s.
 pub fn six() -> Vec<Row> {
-    vec![form(3, Duration::from_secs(5), Target::Ratio(1.0))]
+    vec![form(3, Duration::from_secs(5), 5, Target::Ratio(1.0))]
 }
 
 /// Thirty pods, fifteen of them masters, with the node timeout that Redis has by default.
 pub fn thirty() -> Vec<Row> {
-    vec![form(15, Duration::from_secs(15), Target::Ratio(0.5))]
+    vec![form(15, Duration::from_secs(15), 3, Target::Ratio(0.5))]
 }
 
-fn form(shards: usize, node_timeout: Duration, target: Target) -> Row {
+fn form(shards: usize, node_timeout: Duration, runs: usize, target: Target) -> Row {
     let recipe = Recipe { node_timeout, ..Recipe::wrapped(&any_server(), shards) };
     let (mut ours, mut rival) = (Vec::new(), Vec::new());
-    for run in 1..=RUNS {
+    for run in 1..=runs {
         rival.push(timed(&Recipe { program: Program::Bare, ..recipe.clone() }));
         ours.push(timed(&recipe));
-        eprintln!("  run {run} of {RUNS}: {:.2} s, rival {:.2} s", ours[run - 1], rival[run - 1]);
+        eprintln!("  run {run} of {runs}: {:.2} s, rival {:.2} s", ours[run - 1], rival[run - 1]);
     }
     Row {
-        what: format!("{} empty pods to cluster_state:ok on all", recipe.pods()),
+        what: format!("{} empty pods to cluster_state:ok on all, median of {runs}", recipe.pods()),
         ours,
         rival,
         rival_name: "bare servers, redis-cli --cluster create".to_owned(),
