@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 
@@ -49,20 +50,17 @@ pub enum LogError {
 /// [`LogError`]; a filter that is not understood ends `rejoin` with
 /// [`exit::CONFIG`](crate::exit::CONFIG).
 pub fn logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parse(filter)?)
-        .with_writer(|| Line { to: io::stderr() });
+    let registry = tracing_subscriber::registry().with(parse(filter)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Line { to: io::stderr() });
     let set = match format {
         LogFormat::Text => {
             let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(color).with_target(false).try_init()
+            registry.with(lines.with_ansi(color).with_target(false)).try_init()
         }
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init(),
+        LogFormat::Json => {
+            let json = lines.json().flatten_event(true);
+            registry.with(json.with_current_span(false).with_span_list(false)).try_init()
+        }
     };
     set.map_err(|_| LogError::Twice)
 }
@@ -72,9 +70,9 @@ pub fn lines_lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Reads a filter. Stricter than `EnvFilter`, to which any unknown word is the name of a module
+/// Reads a filter. Stricter than `Targets`, to which any unknown word is the name of a module
 /// that it shows everything of, so that `REJOIN_LOG=inof` would silently show nothing.
-fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+fn parse(filter: &str) -> Result<Targets, LogError> {
     let wrong = |why: String| LogError::Filter { filter: filter.to_owned(), why };
     for directive in filter.split(',').map(str::trim) {
         let names_ours = directive.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
@@ -84,7 +82,7 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
             return Err(wrong(format!("`{directive}` is no level")));
         }
     }
-    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
+    filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| wrong(error.to_string()))
 }
 
 /// The writer of one line.
