@@ -13,6 +13,7 @@ use files::Files;
 use load::ServerConfigError;
 
 pub mod dial;
+mod disk;
 pub mod files;
 pub mod invocation;
 pub mod load;

@@ -337,7 +337,8 @@ mod tests {
     fn value_that_the_server_refuses_is_noted_and_the_old_one_kept() {
         let config = of_file(
             "port 1\nport 01\nport 70000\nport 1 2\nport\nappendonly maybe\n\
-             requirepass \"open\nrequirepass a b\ncluster-config-file \"\"\nmaxmemory x y\n",
+             requirepass \"open\nrequirepass a b\ncluster-config-file \"\"\nmaxmemory x y\n\
+             cluster-enabled yes\n",
         );
         assert_eq!(config.port, 1);
         assert_eq!(config.requirepass, None);
@@ -350,7 +351,7 @@ mod tests {
             "/cwd/r.conf:6: appendonly: neither yes nor no",
             "/cwd/r.conf:7: unbalanced quotes",
             "/cwd/r.conf:8: requirepass: wrong number of values",
-            "/cwd/r.conf:9: cluster-config-file: empty",
+            "cluster-config-file: empty",
         ];
         assert_eq!(notes(&config), expected);
     }
