@@ -427,6 +427,10 @@ const WORDS: &[&str] = &[
     "\" \"",
     "optional",
     "--port",
+    "--save",
+    "--dir one",
+    "x\nport 0",
+    "\\",
 ];
 
 /// Options that are ours, and whose values are judged when they are read and not later.
@@ -484,7 +488,7 @@ fn agree_or_refuse(case: &mut Case) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2000,
+        cases: 24,
         failure_persistence: None,
         ..Default::default()
     })]

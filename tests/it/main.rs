@@ -1,2 +1,4 @@
 //! The integration tests.
+
+mod cli;
 mod config;

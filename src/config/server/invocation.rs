@@ -1,6 +1,7 @@
 //! Whether a command line starts a Redis or Valkey server, and what it configures.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::tokens;
 pub const EXTRA_FLAGS: &str = "VALKEY_EXTRA_FLAGS";
 
 /// The configuration part of a server's command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// The configuration file, as written. `None`: defaults and options only.
     pub file: Option<OsString>,
@@ -18,6 +19,17 @@ pub struct Invocation {
     pub stdin: bool,
     /// The options as the text that the server makes of them and reads after the file.
     pub options: Vec<u8>,
+}
+
+/// Without the options, which may hold passwords.
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Invocation { file, stdin, options: _ } = self;
+        f.debug_struct("Invocation")
+            .field("file", file)
+            .field("stdin", stdin)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads a command line: `None` where it starts no server that is to be looked after.
@@ -198,6 +210,12 @@ mod tests {
         ] {
             assert_eq!(with_option(&command(words), "x", "1"), command(expected));
         }
+    }
+
+    #[test]
+    fn options_are_in_no_debug_output() {
+        let read = read(&command(&["redis-server", "--requirepass", "hunter2"]), None);
+        assert!(!format!("{read:?}").contains("hunter2"));
     }
 
     #[test]

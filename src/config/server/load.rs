@@ -217,6 +217,8 @@ fn trim(mut line: &[u8]) -> &[u8] {
 mod tests {
     use std::ffi::OsString;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::server::files::fake::Fake;
     use crate::config::server::{AuthClients, SavePoint};
@@ -406,6 +408,20 @@ mod tests {
         for dir in ["dir /none", "dir \"\""] {
             let files = [("/cwd/r.conf", dir)];
             assert!(error("redis-server r.conf", &files).contains("(/cwd/r.conf:1)"), "{dir}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_files_never_panic(main in any::<Vec<u8>>(), part in any::<Vec<u8>>()) {
+            let files = [("/cwd/r.conf", [&b"include p\n"[..], &main].concat()), ("/cwd/p", part)];
+            let files = Fake(files.map(|(path, bytes)| (path.into(), bytes)).into());
+            let _ = ServerConfig::read(
+                &["redis-server".into(), "r.conf".into()],
+                None,
+                Path::new("/cwd"),
+                &files,
+            );
         }
     }
 }
