@@ -155,44 +155,87 @@ struct Typed {
     command: Vec<OsString>,
 }
 
-/// Each option's help ends with its variable. Kept to one line each, since clap joins lines.
+/// Each option's help ends with its variable, and keeps to one line.
 #[derive(Args)]
 struct Flags {
-    /// This pod's own address [POD_IP]
-    #[arg(long, global = true, value_name = "IP")]
+    #[arg(long, global = true, value_name = "IP", help = "This pod's own address [POD_IP]")]
     pod_ip: Option<OsString>,
-    /// This pod's name (default: the host name) [POD_NAME]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help = "This pod's name (default: the host name) [POD_NAME]"
+    )]
     pod_name: Option<OsString>,
-    /// Masters at first boot (default: never form) [REJOIN_SHARDS]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        help = "Masters at first boot (default: never form) [REJOIN_SHARDS]"
+    )]
     shards: Option<OsString>,
-    /// Replicas of each master (default: 1) [REJOIN_REPLICAS]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        help = "Replicas of each master (default: 1) [REJOIN_REPLICAS]"
+    )]
     replicas: Option<OsString>,
-    /// Headless Service (default: from /etc/hosts) [REJOIN_SERVICE]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help = "Headless Service (default: from /etc/hosts) [REJOIN_SERVICE]"
+    )]
     service: Option<OsString>,
-    /// HOST[:PORT],... instead of the Service [REJOIN_PEERS]
-    #[arg(long, global = true, value_name = "LIST")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LIST",
+        help = "HOST[:PORT],... instead of the Service [REJOIN_PEERS]"
+    )]
     peers: Option<OsString>,
-    /// Probes and /metrics (default: :8080) [REJOIN_HTTP]
-    #[arg(long, global = true, value_name = "ADDR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        help = "Probes and /metrics (default: :8080) [REJOIN_HTTP]"
+    )]
     http: Option<OsString>,
-    /// Longest wait on SIGTERM (default: 20s) [REJOIN_HANDOVER_TIMEOUT]
-    #[arg(long, global = true, value_name = "TIME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        help = "Longest wait on SIGTERM (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
+    )]
     handover_timeout: Option<OsString>,
-    /// ACL user to log in as [REJOIN_USERNAME]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help = "ACL user to log in as [REJOIN_USERNAME]"
+    )]
     username: Option<OsString>,
-    /// Read anew at each login [REJOIN_PASSWORD_FILE]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help = "Read anew at each login [REJOIN_PASSWORD_FILE]"
+    )]
     password_file: Option<OsString>,
-    /// error to trace, or a filter (default: info) [REJOIN_LOG]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        help = "error to trace, or a filter (default: info) [REJOIN_LOG]"
+    )]
     log: Option<OsString>,
-    /// text or json (default: text) [REJOIN_LOG_FORMAT]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        help = "text or json (default: text) [REJOIN_LOG_FORMAT]"
+    )]
     log_format: Option<OsString>,
 }
 

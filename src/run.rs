@@ -25,7 +25,7 @@ use crate::init::{Command, Inherited, Init, InitError, Interceptor, SpawnError};
 use crate::install;
 use crate::nodes_file::{self, FileError, Lock, LockError, Outcome};
 use crate::probe::{self, Probe};
-use crate::telemetry::logs::{self, LogError};
+use crate::telemetry::logs::logs;
 use crate::telemetry::metrics::Metrics;
 
 /// Why a command ends before it has done its work. The source says more, and is printed behind it.
@@ -35,8 +35,6 @@ enum Stop {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Server(#[from] ServerConfigError),
-    #[error(transparent)]
-    Log(#[from] LogError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -68,9 +66,7 @@ impl Stop {
             Stop::Init(_) | Stop::Thread(_) => exit::NOT_EXECUTABLE,
             Stop::Install(_) | Stop::Cwd(_) => exit::IO,
             Stop::Status(_) => exit::NO,
-            Stop::Config(_) | Stop::Server(_) | Stop::Log(_) | Stop::Bind(_) | Stop::Usage(_) => {
-                exit::CONFIG
-            }
+            Stop::Config(_) | Stop::Server(_) | Stop::Bind(_) | Stop::Usage(_) => exit::CONFIG,
         }
     }
 }
@@ -145,7 +141,11 @@ fn fix(target: FixTarget, settings: &Settings<'_>) -> Result<u8, Stop> {
     Ok(say(&format!("{}: {outcome}", path.display()), exit::OK))
 }
 
-fn exec(inherited: &Inherited, command: Vec<OsString>, settings: &Settings<'_>) -> Result<u8, Stop> {
+fn exec(
+    inherited: &Inherited,
+    command: Vec<OsString>,
+    settings: &Settings<'_>,
+) -> Result<u8, Stop> {
     let mut command = command;
     if let Some(server) = server_config(&command)?.filter(|server| server.cluster_enabled) {
         let config = Config::read(settings, &host())?;
@@ -171,7 +171,7 @@ fn supervise(
         return Ok(init.run(child, None));
     };
     let config = Config::read(settings, &host())?;
-    logs::logs(&config.log.filter, config.log.format)?;
+    logs(&config.log);
     for note in &server.notes {
         warn!("not understood in the server's configuration, {}: {}", note.at, note.what);
     }
@@ -224,7 +224,7 @@ fn correct(path: &Path, config: &Config) -> Result<(Lock, Outcome), Stop> {
 /// Has the server announce the pod's address, unless the user has it announce another.
 fn announce(command: &mut Vec<OsString>, server: &ServerConfig, ip: Option<IpAddr>) {
     if let (Some(ip), None) = (ip, &server.announce.ip) {
-        command.extend(["--cluster-announce-ip".into(), ip.to_string().into()]);
+        *command = invocation::with_option(command, "cluster-announce-ip", &ip.to_string());
     }
 }
 
@@ -259,4 +259,3 @@ fn chain(error: &dyn Error) -> String {
     }
     line
 }
-

@@ -12,8 +12,8 @@ mod tree;
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
-use crate::support::left_out::left_out;
 use crate::init::process::{REJOIN, Running};
+use crate::support::left_out::left_out;
 
 /// Where the init runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn start_in(place: Place, child: &[&OsStr]) -> Running {
 /// Starts the helper in a role under an init in that place.
 #[track_caller]
 fn start_helper(place: Place, role: &[&str]) -> Running {
-    let helper = crate::init::process::helper();
+    let helper = process::helper();
     let mut child = vec![helper.as_os_str()];
     child.extend(role.iter().map(OsStr::new));
     start_in(place, &child)

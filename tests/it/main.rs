@@ -1,5 +1,6 @@
 //! The integration tests.
 
+mod cli;
 mod config;
 mod ground;
 mod http;

@@ -217,6 +217,8 @@ fn trim(mut line: &[u8]) -> &[u8] {
 mod tests {
     use std::ffi::OsString;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::server::files::fake::Fake;
     use crate::config::server::{AuthClients, SavePoint};
@@ -337,7 +339,8 @@ mod tests {
     fn value_that_the_server_refuses_is_noted_and_the_old_one_kept() {
         let config = of_file(
             "port 1\nport 01\nport 70000\nport 1 2\nport\nappendonly maybe\n\
-             requirepass \"open\nrequirepass a b\ncluster-config-file \"\"\nmaxmemory x y\n",
+             requirepass \"open\nrequirepass a b\ncluster-config-file \"\"\nmaxmemory x y\n\
+             cluster-enabled yes\n",
         );
         assert_eq!(config.port, 1);
         assert_eq!(config.requirepass, None);
@@ -350,7 +353,7 @@ mod tests {
             "/cwd/r.conf:6: appendonly: neither yes nor no",
             "/cwd/r.conf:7: unbalanced quotes",
             "/cwd/r.conf:8: requirepass: wrong number of values",
-            "/cwd/r.conf:9: cluster-config-file: empty",
+            "cluster-config-file: empty",
         ];
         assert_eq!(notes(&config), expected);
     }
@@ -405,6 +408,20 @@ mod tests {
         for dir in ["dir /none", "dir \"\""] {
             let files = [("/cwd/r.conf", dir)];
             assert!(error("redis-server r.conf", &files).contains("(/cwd/r.conf:1)"), "{dir}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_files_never_panic(main in any::<Vec<u8>>(), part in any::<Vec<u8>>()) {
+            let files = [("/cwd/r.conf", [&b"include p\n"[..], &main].concat()), ("/cwd/p", part)];
+            let files = Fake(files.map(|(path, bytes)| (path.into(), bytes)).into());
+            let _ = ServerConfig::read(
+                &["redis-server".into(), "r.conf".into()],
+                None,
+                Path::new("/cwd"),
+                &files,
+            );
         }
     }
 }

@@ -51,7 +51,8 @@ impl Options {
         match (name, values) {
             ("save", values) => self.save(values),
             ("bind", values) => {
-                let values = if is_empty(values) { Vec::new() } else { several(values) };
+                let values = several(values);
+                let values = if is_empty(&values) { Vec::new() } else { values };
                 self.config.bind = values.iter().map(|value| string(value)).collect();
                 Ok(())
             }
@@ -125,13 +126,10 @@ impl Options {
         let announce = &mut config.announce;
         Some(match name {
             "cluster-enabled" => yes(value).map(|yes| config.cluster_enabled = yes),
-            "cluster-config-file" => match path(value) {
-                Some(path) => {
-                    config.nodes_conf = path;
-                    Ok(())
-                }
-                None => Err("empty"),
-            },
+            "cluster-config-file" => {
+                config.nodes_conf = OsStr::from_bytes(value).into();
+                Ok(())
+            }
             "cluster-node-timeout" => {
                 number(value, i64::MAX).map(|ms| config.node_timeout = Duration::from_millis(ms))
             }
@@ -199,8 +197,9 @@ impl Options {
 
     fn save(&mut self, values: &[Vec<u8>]) -> Result<(), Why> {
         let why = "not pairs of seconds and changes";
-        let none = is_empty(values);
-        let values = if none { Vec::new() } else { several(values) };
+        let values = several(values);
+        let none = is_empty(&values);
+        let values = if none { Vec::new() } else { values };
         let pairs = values.chunks(2).map(|pair| {
             let [seconds, changes] = pair else { return Err(why) };
             let seconds = save_number(seconds).filter(|&seconds| seconds > 0).ok_or(why)?;
@@ -267,6 +266,14 @@ impl Options {
         for file in files.into_iter().flatten() {
             *file = dir.join(&*file);
         }
+        // An empty name is refused in cluster mode only, and only once it is opened.
+        if config.nodes_conf.as_os_str().is_empty() {
+            config.nodes_conf = ServerConfig::defaults(Path::new("")).nodes_conf;
+            if config.cluster_enabled {
+                let at = "cluster-config-file".to_owned();
+                config.notes.push(Note { at, what: "empty".to_owned() });
+            }
+        }
         config.nodes_conf = dir.join(&config.nodes_conf);
         config.dir = dir;
         config
@@ -303,8 +310,9 @@ fn path(value: &[u8]) -> Option<PathBuf> {
     (!value.is_empty()).then(|| OsStr::from_bytes(value).into())
 }
 
+/// `pathIsBaseName`: slashes of neither kind.
 fn file_name(value: &[u8]) -> Result<String, Why> {
-    match value.is_empty() || value.contains(&b'/') {
+    match value.is_empty() || value.iter().any(|byte| b"/\\".contains(byte)) {
         true => Err("not a file name without a directory"),
         false => Ok(string(value)),
     }
