@@ -98,7 +98,7 @@ impl Config {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// A filter as `tracing` reads it: `info`, `debug`, `rejoin=debug,hyper=warn`.
     pub filter: Targets,
