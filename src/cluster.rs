@@ -34,7 +34,7 @@ pub mod watch;
 
 use model::{Own, Table, View};
 use observe::Observer;
-use plan::{Plan, Settings, Step};
+use plan::{Meet, Plan, Settings, Step};
 use report::Identity;
 use watch::Watch;
 
@@ -133,9 +133,8 @@ impl Keeper {
         }
         self.publish(&view, &plan);
         let acted = !plan.steps.is_empty();
-        for (step, outcome) in act::act(&mut self.observer, &plan.steps).await {
-            self.say_step(&step, outcome);
-        }
+        let done = act::act(&mut self.observer, &plan.steps).await;
+        self.say_steps(&done);
         self.set_pause(&view, &plan, acted);
         if plan.settled {
             self.observer.rest();
@@ -234,15 +233,32 @@ impl Keeper {
         }
     }
 
-    fn say_step(&self, step: &Step, outcome: act::Outcome) {
-        match outcome {
-            Ok(()) => {
-                info!("{step}");
-                self.metrics.action(step.kind());
-                self.board.acted(step.kind(), &step.to_string(), Instant::now());
+    /// Says what was done. The meetings of one round are one line, since in a large cluster there
+    /// are many; those that only bring somebody up to date are for those who look closer.
+    fn say_steps(&self, done: &[(Step, act::Outcome)]) {
+        let (mut met, mut told) = (Vec::new(), Vec::new());
+        for (step, outcome) in done {
+            match (step, outcome) {
+                (_, Err(why)) => warn!("could not {step}: {why}"),
+                (Step::Meet { at, why: Meet::Outdated, .. }, _) => told.push(at.to_string()),
+                (Step::Meet { at, .. }, _) => met.push(at.to_string()),
+                _ => self.say_done(step.kind(), &step.to_string()),
             }
-            Err(why) => warn!("could not {step}: {why}"),
+            if outcome.is_ok() {
+                self.metrics.action(step.kind());
+            }
         }
+        if !met.is_empty() {
+            self.say_done("meet", &format!("meet {}", met.join(", ")));
+        }
+        if !told.is_empty() {
+            debug!("tell our role and slots to {}", told.join(", "));
+        }
+    }
+
+    fn say_done(&self, kind: &str, what: &str) {
+        info!("{what}");
+        self.board.acted(kind, what, Instant::now());
     }
 
     /// Says what is newly held, and what no longer is.
