@@ -3,18 +3,19 @@
 //! # What a kill or a power cut can leave
 //! A new content is written to `nodes.conf.rejoin-tmp` and synced, the present file is kept as
 //! `nodes.conf.bak`, then the new one is renamed into place and the directory synced. So at any
-//! moment `nodes.conf` is the old file or the new one, and `nodes.conf.bak` is a whole file or, where
-//! it never existed, missing. Leftovers have fixed names and are removed by the next run, which the
-//! lock keeps from meeting one that is still at work.
+//! moment `nodes.conf` is the old file or the new one, and `nodes.conf.bak` is a whole file or,
+//! where it never existed, missing. Leftovers have fixed names and are removed by the next run,
+//! which the lock keeps from meeting one that is still at work.
 //!
 //! # When the backup is renewed
-//! `nodes.conf.bak` is there for servers before Redis 7.2, which write `nodes.conf` in place: a power
-//! cut at that moment tears it. A backup serves the better the newer its epochs and its list of nodes
-//! are, whereas a server rewrites the file with nothing but new ping times all day. So it is renewed
-//! at each start where the two say something different, ping times and link states apart; that costs
-//! one sync, and nothing where nothing happened since. It is a copy of the present file then, for a
-//! hard link would be torn together with it. Where the address changes, the present file itself
-//! becomes the backup, by a hard link that costs no copying.
+//! `nodes.conf.bak` is there for servers before Redis 7.2, which write `nodes.conf` in place: a
+//! power cut at that moment tears it. A backup serves the better the newer its epochs and its list
+//! of nodes are, whereas most saves change nothing but times. So it is renewed at each start where
+//! the two say something different, times, link states and the own ip apart; that costs one sync,
+//! and nothing where nothing happened since. It is a copy of the present file then, for a hard link
+//! would be torn together with it. Where the address changes, the present file itself becomes the
+//! backup, by a hard link that costs no copying: the server writes to the new file from then on.
+//! The old file is synced first, as servers do not sync every save.
 
 mod error;
 mod lock;
@@ -131,8 +132,8 @@ pub enum Damage {
 /// Follows a symbolic link to the file and replaces what it points to.
 ///
 /// # Errors
-/// One, with nothing changed: the file cannot be read, is not understood and has no whole backup, or
-/// cannot be replaced. Only [`FileError::NotDurable`] comes after the change.
+/// One, with nothing changed: the file cannot be read, is not understood and has no whole backup,
+/// or cannot be replaced. Only [`FileError::NotDurable`] comes after the change.
 pub fn correct(path: &Path, ip: IpAddr, lock: &Lock) -> Result<Outcome, FileError> {
     let place = Place::of(path).map_err(|source| FileError::read(path, source))?;
     debug_assert_eq!(place.lock, lock.path(), "the lock is of another file");

@@ -100,7 +100,8 @@ pub struct Flags {
     pub pfail: bool,
     /// `fail`: most masters agree that it is down.
     pub fail: bool,
-    /// `handshake`: was met and has not answered yet, so its id is a random stand-in. In replies only.
+    /// `handshake`: was met and has not answered yet, so its id is a random stand-in. In replies
+    /// only.
     pub handshake: bool,
     /// `noaddr`: its address is not known; nobody connects to it.
     pub noaddr: bool,
