@@ -27,6 +27,7 @@ pub use error::{Doubt, LineError, LineErrorKind, ParseError};
 pub use file::{Verdict, assess, parse, parse_reply, with_own_ip};
 pub use line::parse_line;
 pub use model::{Address, Flags, Node, NodeId, NodesConf, SlotRange};
+pub use scan::Reading;
 
 /// The highest hash slot; there are 16384 (`CLUSTER_SLOTS` in `src/cluster.h`).
 pub const LAST_SLOT: u16 = 16383;

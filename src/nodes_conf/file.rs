@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::error::{Doubt, ParseError};
 use super::line::{is_blank, parse_line};
 use super::model::{Node, NodesConf};
-use super::scan::{Scan, at_line, closes_with_vars, lines};
+use super::scan::{Reading, at_line, closes_with_vars, lines};
 
 /// Reads a `nodes.conf` of any version. Blank lines, trailing NULs, carriage returns, a `vars` line
 /// at any place or none, and variables that nobody knows yet are accepted, as servers accept them.
@@ -14,7 +14,7 @@ use super::scan::{Scan, at_line, closes_with_vars, lines};
 /// # Errors
 /// The first line that was not understood, or a missing or second `myself`.
 pub fn parse(file: &[u8]) -> Result<NodesConf, ParseError> {
-    Scan::of(file).map(|scan| scan.conf)
+    Reading::of(file).map(|reading| reading.to_nodes_conf())
 }
 
 /// Reads the reply to `CLUSTER NODES`: lines as in the file, without `vars`, with nodes in
@@ -34,17 +34,12 @@ pub fn parse_reply(reply: impl AsRef<[u8]>) -> Result<Vec<Node>, ParseError> {
 /// # Errors
 /// As [`parse`]: what was not understood in all its lines is not rewritten.
 pub fn with_own_ip(file: &[u8], ip: IpAddr) -> Result<Cow<'_, [u8]>, ParseError> {
-    let scan = Scan::of(file)?;
-    if scan.conf.myself().address.ip.parse() == Ok(ip) {
-        return Ok(Cow::Borrowed(file));
-    }
-    let (before, after) = (&file[..scan.own_ip.start], &file[scan.own_ip.end..]);
-    Ok(Cow::Owned([before, ip.to_string().as_bytes(), after].concat()))
+    Reading::of(file).map(|reading| reading.with_own_ip(ip))
 }
 
 /// What became of a file, judged by its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+#[derive(Debug)]
+pub enum Verdict<'a> {
     /// Not one byte: servers take it for a first boot and make up a new id.
     ZeroLength,
     /// Line ends and NULs only, as a power cut may leave. Servers refuse to start on it.
@@ -55,23 +50,23 @@ pub enum Verdict {
     /// damaged.
     Strange(ParseError),
     /// A server loads it, but none leaves it so.
-    Doubtful(NodesConf, Doubt),
+    Doubtful(Reading<'a>, Doubt),
     /// As a server left it.
-    Whole(NodesConf),
+    Whole(Reading<'a>),
 }
 
 /// Judges the bytes of a `nodes.conf`.
-pub fn assess(file: &[u8]) -> Verdict {
+pub fn assess(file: &[u8]) -> Verdict<'_> {
     if file.is_empty() {
         return Verdict::ZeroLength;
     }
     if file.iter().all(|byte| *byte == 0 || is_blank(*byte)) {
         return Verdict::Padding;
     }
-    match Scan::of(file) {
-        Ok(scan) => match scan.doubt() {
-            Some(doubt) => Verdict::Doubtful(scan.conf, doubt),
-            None => Verdict::Whole(scan.conf),
+    match Reading::of(file) {
+        Ok(reading) => match reading.doubt() {
+            Some(doubt) => Verdict::Doubtful(reading, doubt),
+            None => Verdict::Whole(reading),
         },
         Err(error) if error.is_unknown_word() && closes_with_vars(file) => Verdict::Strange(error),
         Err(error) => Verdict::Torn(error),
@@ -87,11 +82,6 @@ mod tests {
     const PEER: &str = "e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 10.0.0.2:7000@17000 \
                         master - 0 5 2 connected 5461-16383\n";
     const VARS: &str = "vars currentEpoch 6 lastVoteEpoch 3\n";
-
-    #[track_caller]
-    fn judged(parts: &[&str]) -> Verdict {
-        assess(parts.concat().as_bytes())
-    }
 
     #[track_caller]
     fn refused(parts: &[&str], expected: &str) {
@@ -111,7 +101,9 @@ mod tests {
             &[&windows],
         ];
         for parts in table {
-            let Verdict::Whole(conf) = judged(parts) else { panic!("{parts:?}") };
+            let file = parts.concat();
+            let Verdict::Whole(reading) = assess(file.as_bytes()) else { panic!("{parts:?}") };
+            let conf = reading.to_nodes_conf();
             assert_eq!((conf.current_epoch, conf.last_vote_epoch), (6, 3), "{parts:?}");
             assert!(conf.myself().flags.myself, "{parts:?}");
         }
@@ -125,10 +117,13 @@ mod tests {
             (&[OWN, "vars currentEpoch 6\n"], Doubt::NoVars),
             (&[OWN, VARS.trim_end()], Doubt::NoNewline),
             (&[VARS, OWN.trim_end(), "\0\0"], Doubt::NoNewline),
-            (&[PEER, OWN, PEER, VARS], Doubt::Duplicate { line: 3, id }),
+            (&[PEER, OWN, PEER, VARS], Doubt::Duplicate { id }),
         ];
         for (parts, expected) in table {
-            let Verdict::Doubtful(_, doubt) = judged(parts) else { panic!("{parts:?}") };
+            let file = parts.concat();
+            let Verdict::Doubtful(_, doubt) = assess(file.as_bytes()) else {
+                panic!("{parts:?}");
+            };
             assert_eq!(doubt, expected, "{parts:?}");
         }
     }
@@ -136,12 +131,12 @@ mod tests {
     #[test]
     fn unknown_word_is_strange_in_a_complete_file_and_a_tear_in_another() {
         let strange = PEER.replace("master", "witness");
-        assert!(matches!(judged(&[OWN, &strange, VARS]), Verdict::Strange(_)));
-        assert!(matches!(judged(&[OWN, &strange]), Verdict::Torn(_)));
-        assert!(matches!(
-            judged(&[OWN, &PEER.replace("master", "ma\0\0er"), VARS]),
-            Verdict::Torn(_)
-        ));
+        let zeroed = PEER.replace("master", "ma\0\0er");
+        let complete = [OWN, &strange, VARS].concat();
+        assert!(matches!(assess(complete.as_bytes()), Verdict::Strange(_)));
+        for file in [[OWN, &strange].concat(), [OWN, &zeroed, VARS].concat()] {
+            assert!(matches!(assess(file.as_bytes()), Verdict::Torn(_)), "{file}");
+        }
     }
 
     #[test]
@@ -183,12 +178,15 @@ mod tests {
 
     #[test]
     fn files_that_differ_in_times_and_own_ip_say_the_same() {
-        let one = parse([OWN, PEER, VARS].concat().as_bytes()).expect("whole");
         let moved = OWN.replace("10.0.0.1", "10.0.0.9");
         let later = PEER.replace("0 5 2 connected", "7 6 2 disconnected");
-        let same = parse([&later, &moved, VARS].concat().as_bytes()).expect("whole");
-        assert!(one.says_the_same_as(&same));
-        let other = parse([OWN, &PEER.replace("10.0.0.2", "10.0.0.3"), VARS].concat().as_bytes());
-        assert!(!one.says_the_same_as(&other.expect("whole")));
+        let elsewhere = PEER.replace("10.0.0.2", "10.0.0.3");
+        let [one, same, other] =
+            [[OWN, PEER, VARS], [&later, &moved, VARS], [OWN, &elsewhere, VARS]]
+                .map(|f| f.concat());
+        let [one, same, other] =
+            [&one, &same, &other].map(|file| Reading::of(file.as_bytes()).expect("whole"));
+        assert!(one.says_the_same_as(&same) && same.says_the_same_as(&one));
+        assert!(!one.says_the_same_as(&other));
     }
 }

@@ -1,82 +1,130 @@
 //! One pass over a file's lines.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::fmt;
+use std::io::BufRead;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::error::{Doubt, LineError, LineErrorKind, ParseError};
-use super::line::{Fields, is_blank, parse_line, read_number};
-use super::model::NodesConf;
+use super::line::{Fields, View, is_blank, read_number};
+use super::model::{NodeId, NodesConf};
 
-/// What one pass over a file finds.
-pub(super) struct Scan {
-    pub(super) conf: NodesConf,
-    /// Where the own node's ip is in the file.
-    pub(super) own_ip: Range<usize>,
-    duplicate: Option<Doubt>,
-    /// `currentEpoch` and `lastVoteEpoch` were both there.
-    has_vars: bool,
+/// A file that was understood, its text still where it was.
+pub struct Reading<'a> {
+    file: &'a [u8],
+    views: Vec<View<'a>>,
+    /// Where the own node is in `views`, and its ip in `file`.
+    own: usize,
+    own_ip: Range<usize>,
+    vars: Vars,
     /// The last line that holds anything has its line end.
     is_ended: bool,
 }
 
-impl Scan {
-    pub(super) fn of(file: &[u8]) -> Result<Self, ParseError> {
-        let mut nodes = Vec::new();
+impl<'a> Reading<'a> {
+    /// Reads the whole file; see [`super::parse`].
+    pub(super) fn of(file: &'a [u8]) -> Result<Self, ParseError> {
+        let mut views: Vec<View> = Vec::new();
         let mut own: Option<(usize, usize, Range<usize>)> = None;
         let mut vars = Vars::default();
-        let mut seen = HashSet::new();
-        let mut duplicate = None;
         let (mut last_line, mut is_ended) = (1, false);
         for line in lines(file) {
             (last_line, is_ended) = (line.number, line.is_ended);
             if vars.read(line.text).map_err(|error| at_line(line.number, error))? {
                 continue;
             }
-            let node = parse_line(line.text).map_err(|error| at_line(line.number, error))?;
-            if node.flags.myself {
-                let (start, flags_column) = second_and_third_field(line.text);
+            let view = View::of(line.text).map_err(|error| at_line(line.number, error))?;
+            if view.flags.myself {
                 if let Some((_, first, _)) = own {
-                    let column = flags_column;
+                    let column = view.flags_column;
                     return Err(ParseError::TwoMyself { first, line: line.number, column });
                 }
-                let start = line.start + start;
-                own = Some((nodes.len(), line.number, start..start + node.address.ip.len()));
+                let start = line.start + view.address_at;
+                own = Some((views.len(), line.number, start..start + view.address.ip.len()));
             }
-            if !seen.insert(node.id) && duplicate.is_none() {
-                duplicate = Some(Doubt::Duplicate { line: line.number, id: node.id });
-            }
-            nodes.push(node);
+            views.push(view);
         }
         let (own, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
-        let (current_epoch, last_vote_epoch) = (vars.current_epoch, vars.last_vote_epoch);
-        let conf = NodesConf {
-            nodes,
-            current_epoch: current_epoch.unwrap_or(0),
-            last_vote_epoch: last_vote_epoch.unwrap_or(0),
-            own,
-        };
-        let has_vars = current_epoch.is_some() && last_vote_epoch.is_some();
-        Ok(Self { conf, own_ip, duplicate, has_vars, is_ended })
+        Ok(Self { file, views, own, own_ip, vars, is_ended })
+    }
+
+    /// The name of the node that the file belongs to.
+    pub fn own_id(&self) -> NodeId {
+        self.views[self.own].id
+    }
+
+    /// Its ip as written: empty before it learned one, or a host name.
+    pub fn own_ip(&self) -> &'a str {
+        self.views[self.own].address.ip
+    }
+
+    /// The file with `ip` as the own node's address; see [`super::with_own_ip`].
+    pub fn with_own_ip(&self, ip: IpAddr) -> Cow<'a, [u8]> {
+        if self.own_ip().parse() == Ok(ip) {
+            return Cow::Borrowed(self.file);
+        }
+        let (before, after) = (&self.file[..self.own_ip.start], &self.file[self.own_ip.end..]);
+        Cow::Owned([before, ip.to_string().as_bytes(), after].concat())
+    }
+
+    /// The same as values of their own.
+    pub fn to_nodes_conf(&self) -> NodesConf {
+        NodesConf {
+            nodes: self.views.iter().map(|view| view.to_node()).collect(),
+            current_epoch: self.vars.current_epoch.unwrap_or(0),
+            last_vote_epoch: self.vars.last_vote_epoch.unwrap_or(0),
+            own: self.own,
+        }
+    }
+
+    /// Whether both hold the same nodes, roles, slots, addresses and epochs. Times, link states and
+    /// suspicions (`fail?`), which change from save to save, the order of the lines and the own ip,
+    /// which is corrected at each start, do not count.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.file == other.file || self.vars == other.vars && self.lasting() == other.lasting()
+    }
+
+    /// The nodes by id, without what changes from save to save.
+    fn lasting(&self) -> Vec<View<'a>> {
+        let mut views = self.views.clone();
+        for view in &mut views {
+            (view.ping_sent_ms, view.pong_received_ms, view.connected) = (0, 0, false);
+            (view.address_at, view.flags_column, view.flags.pfail) = (0, 0, false);
+            if view.flags.myself {
+                view.address.ip = "";
+            }
+        }
+        views.sort_unstable_by_key(|view| view.id);
+        views
     }
 
     /// Why no server left the file like this.
     pub(super) fn doubt(&self) -> Option<Doubt> {
-        let no_vars = (!self.has_vars).then_some(Doubt::NoVars);
+        let is_complete = self.vars.current_epoch.is_some() && self.vars.last_vote_epoch.is_some();
+        let no_vars = (!is_complete).then_some(Doubt::NoVars);
         let no_end = (!self.is_ended).then_some(Doubt::NoNewline);
-        self.duplicate.or(no_vars).or(no_end)
+        self.duplicate().or(no_vars).or(no_end)
+    }
+
+    /// A node that has two lines.
+    fn duplicate(&self) -> Option<Doubt> {
+        let mut ids: Vec<NodeId> = self.views.iter().map(|view| view.id).collect();
+        ids.sort_unstable();
+        let [id, _] = *ids.windows(2).find(|pair| pair[0] == pair[1])? else { return None };
+        Some(Doubt::Duplicate { id })
     }
 }
 
-/// Where the address begins, as an offset, and where the flags begin, as a column.
-fn second_and_third_field(line: &[u8]) -> (usize, usize) {
-    let mut fields = Fields::of(line);
-    let mut column = || fields.take().map_or(1, |field| field.column);
-    let (_, address, flags) = (column(), column(), column());
-    (address - 1, flags)
+impl fmt::Debug for Reading<'_> {
+    /// Names the own node only: a file may have a thousand lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reading({} nodes of {})", self.views.len(), self.own_id())
+    }
 }
 
 /// What the `vars` lines say.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Vars {
     current_epoch: Option<u64>,
     last_vote_epoch: Option<u64>,
@@ -85,6 +133,9 @@ struct Vars {
 impl Vars {
     /// Whether the line is one of variables; if so, remembers those that we know.
     fn read(&mut self, line: &[u8]) -> Result<bool, LineError> {
+        if !matches!(line.trim_ascii_start().first(), Some(b'v' | b'V')) {
+            return Ok(false);
+        }
         let mut fields = Fields::of(line);
         if !fields.take().is_some_and(|name| name.text.eq_ignore_ascii_case(b"vars")) {
             return Ok(false);
@@ -115,17 +166,20 @@ pub(super) struct Line<'a> {
 
 /// The lines that hold something.
 pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut start = 0;
-    let pieces =
-        file.split_inclusive(|byte| *byte == b'\n').enumerate().map(move |(index, piece)| {
-            let (text, is_ended) = match piece.split_last() {
-                Some((b'\n', text)) => (text, true),
-                _ => (without_trailing_nuls(piece), false),
-            };
-            let line = Line { number: index + 1, start, text, is_ended };
-            start += piece.len();
-            line
-        });
+    let (mut start, mut number) = (0, 0);
+    let pieces = std::iter::from_fn(move || {
+        let mut rest = &file[start..];
+        // Finds the line end faster than a loop over bytes; reading from memory does not fail.
+        let length = rest.skip_until(b'\n').ok().filter(|length| *length > 0)?;
+        let piece = &file[start..start + length];
+        let (text, is_ended) = match piece.split_last() {
+            Some((b'\n', text)) => (text, true),
+            _ => (without_trailing_nuls(piece), false),
+        };
+        number += 1;
+        start += length;
+        Some(Line { number, start: start - length, text, is_ended })
+    });
     pieces.filter(|line| !line.text.iter().all(|byte| *byte == 0 || is_blank(*byte)))
 }
 
