@@ -1,4 +1,5 @@
-//! `nodes.conf` and the `CLUSTER NODES` reply: parse every version's lines, rewrite one address. Pure.
+//! `nodes.conf` and the `CLUSTER NODES` reply: parse every version's lines, rewrite one address.
+//! Pure.
 //!
 //! A line is `<id> <address> <flags> <master|-> <ping-sent> <pong-received> <config-epoch>
 //! <connected|disconnected> [slot...]`, as `clusterGenNodeDescription` writes it and
@@ -12,19 +13,21 @@
 //! | Redis 7.0 | `ip:port@bus-port[,hostname]` |
 //! | Redis 7.2 and later, Valkey | `ip:port@bus-port,[hostname][,name=value...]` |
 //!
-//! The parser accepts what the servers accept, within reason, and refuses the rest: nothing that was
-//! not understood is ever rewritten. [`with_own_ip`] keeps every byte but those of one address.
+//! The parser accepts what the servers accept, within reason, and refuses the rest: nothing that
+//! was not understood is ever rewritten. [`with_own_ip`] keeps every byte but those of one address.
 
 mod error;
 mod file;
 mod line;
 mod model;
+mod scan;
 mod slots;
 
 pub use error::{Doubt, LineError, LineErrorKind, ParseError};
 pub use file::{Verdict, assess, parse, parse_reply, with_own_ip};
 pub use line::parse_line;
 pub use model::{Address, Flags, Node, NodeId, NodesConf, SlotRange};
+pub use scan::Reading;
 
 /// The highest hash slot; there are 16384 (`CLUSTER_SLOTS` in `src/cluster.h`).
 pub const LAST_SLOT: u16 = 16383;

@@ -3,24 +3,26 @@
 //! # What a kill or a power cut can leave
 //! A new content is written to `nodes.conf.rejoin-tmp` and synced, the present file is kept as
 //! `nodes.conf.bak`, then the new one is renamed into place and the directory synced. So at any
-//! moment `nodes.conf` is the old file or the new one, and `nodes.conf.bak` is a whole file or, where
-//! it never existed, missing. Leftovers have fixed names and are removed by the next run, which the
-//! lock keeps from meeting one that is still at work.
+//! moment `nodes.conf` is the old file or the new one, and `nodes.conf.bak` is a whole file or,
+//! where it never existed, missing. Leftovers have fixed names and are removed by the next run,
+//! which the lock keeps from meeting one that is still at work.
 //!
 //! # When the backup is renewed
-//! `nodes.conf.bak` is there for servers before Redis 7.2, which write `nodes.conf` in place: a power
-//! cut at that moment tears it. A backup serves the better the newer its epochs and its list of nodes
-//! are, whereas a server rewrites the file with nothing but new ping times all day. So it is renewed
-//! at each start where the two say something different, ping times and link states apart; that costs
-//! one sync, and nothing where nothing happened since. It is a copy of the present file then, for a
-//! hard link would be torn together with it. Where the address changes, the present file itself
-//! becomes the backup, by a hard link that costs no copying.
+//! `nodes.conf.bak` is there for servers before Redis 7.2, which write `nodes.conf` in place: a
+//! power cut at that moment tears it. A backup serves the better the newer its epochs and its list
+//! of nodes are, whereas most saves change nothing but times. So it is renewed at each start where
+//! the two say something different, times, link states and the own ip apart; that costs one sync,
+//! and nothing where nothing happened since. It is a copy of the present file then, for a hard link
+//! would be torn together with it. Where the address changes, the present file itself becomes the
+//! backup, by a hard link that costs no copying: the server writes to the new file from then on.
+//! The old file is synced first, as servers do not sync every save.
 
 mod error;
 mod lock;
 mod place;
 mod replace;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
@@ -28,7 +30,7 @@ use std::path::Path;
 pub use error::{FileError, LockError};
 pub use lock::Lock;
 
-use crate::nodes_conf::{self, Doubt, NodesConf, ParseError, Verdict};
+use crate::nodes_conf::{self, Doubt, ParseError, Reading, Verdict};
 use place::{Original, Place};
 
 /// What [`correct`] found and did. `Display` gives a line for the log.
@@ -131,34 +133,36 @@ pub enum Damage {
 /// Follows a symbolic link to the file and replaces what it points to.
 ///
 /// # Errors
-/// One, with nothing changed: the file cannot be read, is not understood and has no whole backup, or
-/// cannot be replaced. Only [`FileError::NotDurable`] comes after the change.
+/// One, with nothing changed: the file cannot be read, is not understood and has no whole backup,
+/// or cannot be replaced. Only [`FileError::NotDurable`] comes after the change.
 pub fn correct(path: &Path, ip: IpAddr, lock: &Lock) -> Result<Outcome, FileError> {
     let place = Place::of(path).map_err(|source| FileError::read(path, source))?;
     debug_assert_eq!(place.lock, lock.path(), "the lock is of another file");
     place.remove_leftovers();
     let Some(original) = place.read_file()? else { return Ok(Outcome::Absent) };
-    match nodes_conf::assess(&original.content) {
-        Verdict::Whole(conf) => set_ip(&place, &original, &conf, None, ip),
-        Verdict::Doubtful(conf, doubt) => match place.read_backup() {
-            Some((backup, saved)) if saved.myself().id == conf.myself().id => {
-                put_back(&place, &original, &backup, Damage::Doubtful(doubt), ip)
-            }
-            _ => set_ip(&place, &original, &conf, Some(doubt), ip),
-        },
-        Verdict::Strange(source) => Err(FileError::Strange { path: place.file, source }),
-        Verdict::ZeroLength => match place.read_backup() {
-            Some((backup, _)) => put_back(&place, &original, &backup, Damage::ZeroLength, ip),
-            None => Ok(Outcome::ZeroLength),
-        },
-        Verdict::Padding => match place.read_backup() {
-            Some((backup, _)) => put_back(&place, &original, &backup, Damage::Padding, ip),
-            None => Err(FileError::Blank { path: place.file }),
-        },
-        Verdict::Torn(source) => match place.read_backup() {
-            Some((backup, _)) => put_back(&place, &original, &backup, Damage::Torn(source), ip),
-            None => Err(FileError::Torn { path: place.file, source }),
-        },
+    let (why, error) = match nodes_conf::assess(&original.content) {
+        Verdict::Whole(reading) => return set_ip(&place, &original, &reading, None, ip),
+        Verdict::Strange(source) => return Err(FileError::Strange { path: place.file, source }),
+        Verdict::Doubtful(reading, doubt) => {
+            let backup = place.read_backup();
+            let saved = backup.as_ref().and_then(Original::whole);
+            return match saved.filter(|saved| saved.own_id() == reading.own_id()) {
+                Some(saved) => put_back(&place, &original, &saved, Damage::Doubtful(doubt), ip),
+                None => set_ip(&place, &original, &reading, Some(doubt), ip),
+            };
+        }
+        Verdict::ZeroLength => (Damage::ZeroLength, None),
+        Verdict::Padding => (Damage::Padding, Some(FileError::Blank { path: place.file.clone() })),
+        Verdict::Torn(source) => {
+            let path = place.file.clone();
+            (Damage::Torn(source.clone()), Some(FileError::Torn { path, source }))
+        }
+    };
+    let backup = place.read_backup();
+    match (backup.as_ref().and_then(Original::whole), error) {
+        (Some(saved), _) => put_back(&place, &original, &saved, why, ip),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(Outcome::ZeroLength),
     }
 }
 
@@ -166,16 +170,14 @@ pub fn correct(path: &Path, ip: IpAddr, lock: &Lock) -> Result<Outcome, FileErro
 fn set_ip(
     place: &Place,
     original: &Original,
-    conf: &NodesConf,
+    reading: &Reading,
     doubt: Option<Doubt>,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    let new = nodes_conf::with_own_ip(&original.content, ip)
-        .map_err(|source| FileError::Torn { path: place.file.clone(), source })?;
-    let std::borrow::Cow::Owned(new) = new else {
+    let Cow::Owned(new) = reading.with_own_ip(ip) else {
         let backup = match doubt {
             Some(doubt) => Backup::Doubtful(doubt),
-            None => renew_backup(place, original, conf),
+            None => renew_backup(place, original, reading),
         };
         return Ok(Outcome::AlreadyRight { backup });
     };
@@ -188,15 +190,14 @@ fn set_ip(
         }
     };
     replace::put_in_place(place)?;
-    Ok(Outcome::Rewritten { from: conf.myself().address.ip.clone(), to: ip, backup })
+    Ok(Outcome::Rewritten { from: reading.own_ip().to_owned(), to: ip, backup })
 }
 
 /// Copies the file to its backup, unless the backup says the same.
-fn renew_backup(place: &Place, original: &Original, conf: &NodesConf) -> Backup {
-    let is_fresh = place.read_backup().is_some_and(|(backup, saved)| {
-        !original.is_same_file(&backup) && saved.says_the_same_as(conf)
-    });
-    if is_fresh {
+fn renew_backup(place: &Place, original: &Original, reading: &Reading) -> Backup {
+    let backup = place.read_backup().filter(|backup| !original.is_same_file(backup));
+    let saved = backup.as_ref().and_then(Original::whole);
+    if saved.is_some_and(|saved| saved.says_the_same_as(reading)) {
         return Backup::Kept;
     }
     match replace::copy_to_backup(place, original) {
@@ -209,17 +210,14 @@ fn renew_backup(place: &Place, original: &Original, conf: &NodesConf) -> Backup 
 fn put_back(
     place: &Place,
     damaged: &Original,
-    backup: &Original,
+    saved: &Reading,
     why: Damage,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    let not_whole = |source| FileError::Torn { path: place.backup.clone(), source };
-    let saved = nodes_conf::parse(&backup.content).map_err(not_whole)?;
-    let new = nodes_conf::with_own_ip(&backup.content, ip).map_err(not_whole)?;
-    replace::write_temp(place, damaged, &new)?;
+    replace::write_temp(place, damaged, &saved.with_own_ip(ip))?;
     if why != Damage::ZeroLength {
         replace::keep_as_torn(place);
     }
     replace::put_in_place(place)?;
-    Ok(Outcome::Restored { why, from: saved.myself().address.ip.clone(), to: ip })
+    Ok(Outcome::Restored { why, from: saved.own_ip().to_owned(), to: ip })
 }

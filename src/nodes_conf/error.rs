@@ -108,10 +108,8 @@ pub enum Doubt {
     #[error("the last line is cut short")]
     NoNewline,
     /// Parts of two versions of the file follow each other.
-    #[error("line {line}: node {id} has a line already")]
+    #[error("node {id} has two lines")]
     Duplicate {
-        /// The number of the later line.
-        line: usize,
         /// The node.
         id: NodeId,
     },

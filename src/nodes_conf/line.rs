@@ -2,7 +2,7 @@
 
 use super::error::{LineError, LineErrorKind, excerpt};
 use super::model::{Address, Flags, Node, NodeId};
-use super::slots;
+use super::slots::{self, Token};
 
 /// The longest ip that a server has room for (`NET_IP_STR_LEN` without its closing NUL).
 const LONGEST_IP: usize = 45;
@@ -12,35 +12,111 @@ const LONGEST_IP: usize = 45;
 /// # Errors
 /// The first field that no server would have written, and its column.
 pub fn parse_line(line: &[u8]) -> Result<Node, LineError> {
-    let mut fields = Fields::of(line);
-    let (id, address, flags, master) =
-        (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let (ping, pong, epoch, link) =
-        (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let mut node = Node {
-        id: id.read(NodeId::from_bytes)?,
-        address: address.read(read_address)?,
-        flags: flags.read(read_flags)?,
-        master: master.read(|text| match text {
-            b"-" => Ok(None),
-            id => NodeId::from_bytes(id).map(Some),
-        })?,
-        ping_sent_ms: ping.read(read_number)?,
-        pong_received_ms: pong.read(read_number)?,
-        config_epoch: epoch.read(read_number)?,
-        connected: link.read(|text| match text {
-            b"connected" => Ok(true),
-            b"disconnected" => Ok(false),
-            other => Err(LineErrorKind::NotALinkState(excerpt(other))),
-        })?,
-        slots: Vec::new(),
-        migrating: Vec::new(),
-        importing: Vec::new(),
-    };
-    while let Some(field) = fields.take() {
-        field.read(|text| slots::read_into(text, &mut node))?;
+    View::of(line).map(|view| view.to_node())
+}
+
+/// A line that was understood, its text still where it was. A file of a thousand nodes is checked
+/// at each start, and most of the time that took went into copies that nobody looked at.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct View<'a> {
+    pub(super) id: NodeId,
+    pub(super) address: AddressView<'a>,
+    /// Where the address begins in the line.
+    pub(super) address_at: usize,
+    pub(super) flags: Flags,
+    /// The column of the flags.
+    pub(super) flags_column: usize,
+    master: Option<NodeId>,
+    pub(super) ping_sent_ms: u64,
+    pub(super) pong_received_ms: u64,
+    config_epoch: u64,
+    pub(super) connected: bool,
+    /// The ninth field and all after it.
+    slots: &'a [u8],
+}
+
+/// The address token in its parts.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct AddressView<'a> {
+    pub(super) ip: &'a str,
+    port: u16,
+    bus_port: u16,
+    hostname: &'a str,
+    /// All behind the second comma.
+    aux: Option<&'a str>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(line: &'a [u8]) -> Result<Self, LineError> {
+        let mut fields = Fields::of(line);
+        let (id, address) = (fields.next()?, fields.next()?);
+        let (flags, master, ping) = (fields.next()?, fields.next()?, fields.next()?);
+        let (pong, epoch, link) = (fields.next()?, fields.next()?, fields.next()?);
+        let view = Self {
+            id: id.read(NodeId::from_bytes)?,
+            address: address.read(read_address)?,
+            address_at: address.column - 1,
+            flags: flags.read(read_flags)?,
+            flags_column: flags.column,
+            master: master.read(|text| match text {
+                b"-" => Ok(None),
+                id => NodeId::from_bytes(id).map(Some),
+            })?,
+            ping_sent_ms: ping.read(read_number)?,
+            pong_received_ms: pong.read(read_number)?,
+            config_epoch: epoch.read(read_number)?,
+            connected: link.read(|text| match text {
+                b"connected" => Ok(true),
+                b"disconnected" => Ok(false),
+                other => Err(LineErrorKind::NotALinkState(excerpt(other))),
+            })?,
+            slots: &line[fields.at..],
+        };
+        while let Some(field) = fields.take() {
+            field.read(slots::read)?;
+        }
+        Ok(view)
     }
-    Ok(node)
+
+    /// The same as a value of its own.
+    pub(super) fn to_node(self) -> Node {
+        let mut node = Node {
+            id: self.id,
+            address: self.address.to_address(),
+            flags: self.flags,
+            master: self.master,
+            ping_sent_ms: self.ping_sent_ms,
+            pong_received_ms: self.pong_received_ms,
+            config_epoch: self.config_epoch,
+            connected: self.connected,
+            slots: Vec::new(),
+            migrating: Vec::new(),
+            importing: Vec::new(),
+        };
+        let mut fields = Fields::of(self.slots);
+        while let Some(Ok(token)) = fields.take().map(|field| slots::read(field.text)) {
+            match token {
+                Token::Range(range) => node.slots.push(range),
+                Token::Migrating(slot, to) => node.migrating.push((slot, to)),
+                Token::Importing(slot, from) => node.importing.push((slot, from)),
+            }
+        }
+        node
+    }
+}
+
+impl AddressView<'_> {
+    fn to_address(self) -> Address {
+        let aux = self.aux.into_iter().flat_map(|aux| aux.split(','));
+        let aux = aux.filter_map(|part| part.split_once('='));
+        Address {
+            ip: self.ip.to_owned(),
+            port: self.port,
+            bus_port: self.bus_port,
+            hostname: (!self.hostname.is_empty()).then(|| self.hostname.to_owned()),
+            aux: aux.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
 }
 
 /// The fields of a line, split at blanks as the loader's `sdssplitargs` does.
@@ -94,7 +170,7 @@ impl<'a> Field<'a> {
 
 /// What separates fields, and what a line may end in (a line from Windows has a carriage return).
 pub(super) fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
+    byte == b' ' || (b'\t'..=b'\r').contains(&byte)
 }
 
 /// A number in decimal digits.
@@ -108,20 +184,28 @@ pub(super) fn read_number(text: &[u8]) -> Result<u64, LineErrorKind> {
 fn read_flags(text: &[u8]) -> Result<Flags, LineErrorKind> {
     let mut flags = Flags::default();
     for word in text.split(|byte| *byte == b',') {
-        match word.to_ascii_lowercase().as_slice() {
-            b"myself" => flags.myself = true,
-            b"master" | b"primary" => flags.master = true,
-            b"slave" | b"replica" => flags.replica = true,
-            b"fail?" => flags.pfail = true,
-            b"fail" => flags.fail = true,
-            b"handshake" => flags.handshake = true,
-            b"noaddr" => flags.noaddr = true,
-            b"nofailover" => flags.nofailover = true,
-            b"noflags" => {}
-            _ => return Err(LineErrorKind::UnknownFlag(excerpt(word))),
+        if !set_flag(&mut flags, word) && !set_flag(&mut flags, &word.to_ascii_lowercase()) {
+            return Err(LineErrorKind::UnknownFlag(excerpt(word)));
         }
     }
     Ok(flags)
+}
+
+/// Whether the word is a flag; sets it.
+fn set_flag(flags: &mut Flags, word: &[u8]) -> bool {
+    match word {
+        b"myself" => flags.myself = true,
+        b"master" | b"primary" => flags.master = true,
+        b"slave" | b"replica" => flags.replica = true,
+        b"fail?" => flags.pfail = true,
+        b"fail" => flags.fail = true,
+        b"handshake" => flags.handshake = true,
+        b"noaddr" => flags.noaddr = true,
+        b"nofailover" => flags.nofailover = true,
+        b"noflags" => {}
+        _ => return false,
+    }
+    true
 }
 
 /// The length of the ip at the start of an address token: all before the last colon of the part
@@ -132,10 +216,9 @@ fn ip_length(token: &[u8]) -> Option<usize> {
 }
 
 /// The address token of any version.
-fn read_address(token: &[u8]) -> Result<Address, LineErrorKind> {
+fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     let not_an_address = || LineErrorKind::NotAnAddress(excerpt(token));
-    if let Some(stray) = token.iter().find(|byte| !byte.is_ascii_graphic() || b"\"'".contains(byte))
-    {
+    if let Some(stray) = token.iter().find(|byte| !is_written_in_addresses(**byte)) {
         return Err(LineErrorKind::StrayByte(excerpt(&[*stray])));
     }
     let text = std::str::from_utf8(token).map_err(|_| not_an_address())?;
@@ -143,17 +226,26 @@ fn read_address(token: &[u8]) -> Result<Address, LineErrorKind> {
     if ip.len() > LONGEST_IP {
         return Err(LineErrorKind::LongIp(excerpt(token)));
     }
-    let mut parts = rest[1..].split(',');
-    let ports = parts.next().unwrap_or_default();
+    let (ports, names) = match rest[1..].split_once(',') {
+        Some((ports, names)) => (ports, names),
+        None => (&rest[1..], ""),
+    };
     let (port, bus_port) = read_ports(ports).ok_or_else(not_an_address)?;
-    let hostname = parts.next().filter(|name| !name.is_empty()).map(str::to_owned);
-    let aux = parts
-        .map(|part| match part.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(LineErrorKind::NotAnAuxField(excerpt(part.as_bytes()))),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Address { ip: ip.to_owned(), port, bus_port, hostname, aux })
+    let (hostname, aux) = match names.split_once(',') {
+        Some((hostname, aux)) => (hostname, Some(aux)),
+        None => (names, None),
+    };
+    for part in aux.into_iter().flat_map(|aux| aux.split(',')) {
+        if part.find('=').is_none_or(|at| at == 0) {
+            return Err(LineErrorKind::NotAnAuxField(excerpt(part.as_bytes())));
+        }
+    }
+    Ok(AddressView { ip, port, bus_port, hostname, aux })
+}
+
+/// Printable, and no quote: the loader would join quoted words.
+fn is_written_in_addresses(byte: u8) -> bool {
+    (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\''
 }
 
 /// `port@bus-port`, or the `port` alone that 3.x servers wrote.

@@ -100,7 +100,8 @@ pub struct Flags {
     pub pfail: bool,
     /// `fail`: most masters agree that it is down.
     pub fail: bool,
-    /// `handshake`: was met and has not answered yet, so its id is a random stand-in. In replies only.
+    /// `handshake`: was met and has not answered yet, so its id is a random stand-in. In replies
+    /// only.
     pub handshake: bool,
     /// `noaddr`: its address is not known; nobody connects to it.
     pub noaddr: bool,
@@ -176,27 +177,5 @@ impl NodesConf {
     /// The node that the file belongs to.
     pub fn myself(&self) -> &Node {
         &self.nodes[self.own]
-    }
-
-    /// Whether both hold the same nodes, roles, slots, addresses and epochs. Times, link states and
-    /// suspicions (`fail?`), which change from save to save, the order of the lines and the own ip,
-    /// which is corrected at each start, do not count.
-    pub fn says_the_same_as(&self, other: &Self) -> bool {
-        let epochs = |conf: &Self| (conf.current_epoch, conf.last_vote_epoch);
-        epochs(self) == epochs(other) && self.lasting() == other.lasting()
-    }
-
-    /// The nodes by id, without what changes from save to save.
-    fn lasting(&self) -> Vec<Node> {
-        let mut nodes = self.nodes.clone();
-        for node in &mut nodes {
-            (node.ping_sent_ms, node.pong_received_ms, node.connected) = (0, 0, false);
-            node.flags.pfail = false;
-            if node.flags.myself {
-                node.address.ip.clear();
-            }
-        }
-        nodes.sort_by_key(|node| node.id);
-        nodes
     }
 }

@@ -7,22 +7,27 @@ use regex::bytes::Regex;
 use super::LAST_SLOT;
 use super::error::{LineErrorKind, excerpt};
 use super::line::read_number;
-use super::model::{Node, NodeId, SlotRange};
+use super::model::{NodeId, SlotRange};
 
 /// An open slot: `[93->-<id>]` moves out, `[77-<-<id>]` moves in. Rare enough to be compiled only
 /// where a file has one.
 static OPEN_SLOT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?-u)^\[([0-9]{1,5})-([<>])-([0-9a-f]{40})\]$").ok());
 
-/// Adds what one token says to the slots of `node`.
-pub(super) fn read_into(token: &[u8], node: &mut Node) -> Result<(), LineErrorKind> {
-    if token.starts_with(b"[") {
-        let (slot, out, peer) = read_open(token)?;
-        if out { node.migrating.push((slot, peer)) } else { node.importing.push((slot, peer)) }
-    } else {
-        node.slots.push(read_range(token)?);
+/// One field of the ninth and later.
+pub(super) enum Token {
+    Range(SlotRange),
+    Migrating(u16, NodeId),
+    Importing(u16, NodeId),
+}
+
+/// Reads one field.
+pub(super) fn read(token: &[u8]) -> Result<Token, LineErrorKind> {
+    if !token.starts_with(b"[") {
+        return read_range(token).map(Token::Range);
     }
-    Ok(())
+    let (slot, out, peer) = read_open(token)?;
+    Ok(if out { Token::Migrating(slot, peer) } else { Token::Importing(slot, peer) })
 }
 
 /// The slot, whether it moves out, and the node at the other end.

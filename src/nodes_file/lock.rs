@@ -13,7 +13,7 @@ use super::error::LockError;
 use super::place::Place;
 
 /// Holds `nodes.conf.rejoin-lock` as long as it lives. Since Redis 7.2 and in all of Valkey the
-/// server's own lock falls with its first save, so that a second server would start with the same id.
+/// server's own lock falls with its first save, and a second server would start with the same id.
 ///
 /// The lock file is never removed: whoever had opened it before would lock a file without a name.
 #[derive(Debug)]
@@ -23,8 +23,9 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock for the file `nodes_conf`, which need not exist; its directory must. Beside the
-    /// target where it is a symbolic link. Does not wait. Commands run by us do not inherit it.
+    /// Takes the lock for the file `nodes_conf`, which need not exist; its directory must. The lock
+    /// is beside the target where that is a symbolic link. Does not wait. Commands that we run do
+    /// not inherit it.
     ///
     /// # Errors
     /// See [`LockError`]; a volume that is read-only is one where the lock file is not there yet.
@@ -47,8 +48,8 @@ impl Lock {
         }
     }
 
-    /// Leaves the lock to the program that `execve` turns this process into. It then lasts until that
-    /// program and every child that it forked (a background save, for one) have ended.
+    /// Leaves the lock to the program that `execve` turns this process into. It then lasts until
+    /// that program and every child that it forked (a background save, for one) have ended.
     ///
     /// # Errors
     /// None that the kernel is known to give for an open descriptor.

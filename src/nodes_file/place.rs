@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::FileError;
-use crate::nodes_conf::{self, NodesConf, Verdict};
+use crate::nodes_conf::{self, Reading, Verdict};
 
 /// How many symbolic links are followed, as the kernel counts (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -67,13 +67,9 @@ impl Place {
         }
     }
 
-    /// The backup, if it is whole. One that cannot be read is as good as none.
-    pub(super) fn read_backup(&self) -> Option<(Original, NodesConf)> {
-        let backup = Original::read(&self.backup).ok()?;
-        match nodes_conf::assess(&backup.content) {
-            Verdict::Whole(conf) => Some((backup, conf)),
-            _ => None,
-        }
+    /// The backup, if there is one. One that cannot be read is as good as none.
+    pub(super) fn read_backup(&self) -> Option<Original> {
+        Original::read(&self.backup).ok()
     }
 }
 
@@ -96,6 +92,14 @@ impl Original {
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         Ok(Self { file, metadata, content })
+    }
+
+    /// What the file says, if it is whole.
+    pub(super) fn whole(&self) -> Option<Reading<'_>> {
+        match nodes_conf::assess(&self.content) {
+            Verdict::Whole(reading) => Some(reading),
+            _ => None,
+        }
     }
 
     /// Whether both are one file under two names.

@@ -27,8 +27,9 @@ pub(super) fn keep_as_backup(place: &Place, original: &Original) -> Result<(), F
         Err(error) if has_no_links(&error) => return copy_to_backup(place, original),
         linked => linked.map_err(failed(place, "link the old file to a backup"))?,
     }
-    // The server that wrote it may not have synced its last save.
-    let synced = original.file.sync_all();
+    // The server that wrote it may not have synced its last save. Its data only: the new link would
+    // cost another commit of the file system's journal.
+    let synced = original.file.sync_data();
     synced
         .and_then(|()| fs::rename(&place.backup_temp, &place.backup))
         .map_err(failed(place, "make the old file the backup"))

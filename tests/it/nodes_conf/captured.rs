@@ -25,7 +25,8 @@ fn count(nodes: &[Node], what: fn(&Node) -> bool) -> usize {
 #[test]
 fn every_captured_file_is_whole() {
     for name in names(".conf") {
-        let verdict = assess(&fixture(&name));
+        let file = fixture(&name);
+        let verdict = assess(&file);
         assert!(matches!(verdict, Verdict::Whole(_)), "{name}: {verdict:?}");
     }
 }
@@ -188,7 +189,8 @@ fn head_of_one_version_and_tail_of_another_is_never_whole() {
     for at in 1..old.len().min(new.len()) - 40 {
         // Equal so far, or a change of times only: then nothing was torn.
         let mixed = [&old[..at], &new[at..]].concat();
-        if let Verdict::Whole(conf) = assess(&mixed) {
+        if let Verdict::Whole(reading) = assess(&mixed) {
+            let conf = reading.to_nodes_conf();
             let fine = [&old, &new].map(|file| parse(file).expect("a whole file"));
             let known =
                 |node: &Node| fine.iter().any(|conf| conf.nodes.iter().any(|n| n.id == node.id));

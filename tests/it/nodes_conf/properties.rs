@@ -93,7 +93,8 @@ proptest! {
     #[test]
     fn rewrite_touches_the_own_ip_only((before, address, after) in file(), ip in ip()) {
         let file = format!("{before}{address}{after}");
-        let new = with_own_ip(file.as_bytes(), ip).map_err(|error| TestCaseError::fail(format!("{error}\n{file}")))?;
+        let new = with_own_ip(file.as_bytes(), ip)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{file}")))?;
         let old_ip = &parse(file.as_bytes()).expect("just understood").myself().address.ip.clone();
         let expected = if old_ip.parse() == Ok(ip) {
             file.clone()
@@ -110,12 +111,18 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), ip in ip()) {
+    fn arbitrary_bytes_never_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        ip in ip(),
+    ) {
         holds_for(&bytes, ip);
     }
 
     #[test]
-    fn arbitrary_words_never_panic(text in "([0-9a-f]{40}|:1@2|:1,,|a=|myself|master|-|0|1-|\\[|connected|vars| |\n){0,40}", ip in ip()) {
+    fn arbitrary_words_never_panic(
+        text in "([0-9a-f]{40}|:1@2|:1,,|a=|myself|master|-|0|1-|\\[|connected|vars| |\n){0,40}",
+        ip in ip(),
+    ) {
         holds_for(text.as_bytes(), ip);
     }
 }

@@ -1,0 +1,203 @@
+//! One pass over a file's lines.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::BufRead;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::error::{Doubt, LineError, LineErrorKind, ParseError};
+use super::line::{Fields, View, is_blank, read_number};
+use super::model::{NodeId, NodesConf};
+
+/// A file that was understood, its text still where it was.
+pub struct Reading<'a> {
+    file: &'a [u8],
+    views: Vec<View<'a>>,
+    /// Where the own node is in `views`, and its ip in `file`.
+    own: usize,
+    own_ip: Range<usize>,
+    vars: Vars,
+    /// The last line that holds anything has its line end.
+    is_ended: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads the whole file; see [`super::parse`].
+    pub(super) fn of(file: &'a [u8]) -> Result<Self, ParseError> {
+        let mut views: Vec<View> = Vec::new();
+        let mut own: Option<(usize, usize, Range<usize>)> = None;
+        let mut vars = Vars::default();
+        let (mut last_line, mut is_ended) = (1, false);
+        for line in lines(file) {
+            (last_line, is_ended) = (line.number, line.is_ended);
+            if vars.read(line.text).map_err(|error| at_line(line.number, error))? {
+                continue;
+            }
+            let view = View::of(line.text).map_err(|error| at_line(line.number, error))?;
+            if view.flags.myself {
+                if let Some((_, first, _)) = own {
+                    let column = view.flags_column;
+                    return Err(ParseError::TwoMyself { first, line: line.number, column });
+                }
+                let start = line.start + view.address_at;
+                own = Some((views.len(), line.number, start..start + view.address.ip.len()));
+            }
+            views.push(view);
+        }
+        let (own, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
+        Ok(Self { file, views, own, own_ip, vars, is_ended })
+    }
+
+    /// The name of the node that the file belongs to.
+    pub fn own_id(&self) -> NodeId {
+        self.views[self.own].id
+    }
+
+    /// Its ip as written: empty before it learned one, or a host name.
+    pub fn own_ip(&self) -> &'a str {
+        self.views[self.own].address.ip
+    }
+
+    /// The file with `ip` as the own node's address; see [`super::with_own_ip`].
+    pub fn with_own_ip(&self, ip: IpAddr) -> Cow<'a, [u8]> {
+        if self.own_ip().parse() == Ok(ip) {
+            return Cow::Borrowed(self.file);
+        }
+        let (before, after) = (&self.file[..self.own_ip.start], &self.file[self.own_ip.end..]);
+        Cow::Owned([before, ip.to_string().as_bytes(), after].concat())
+    }
+
+    /// The same as values of their own.
+    pub fn to_nodes_conf(&self) -> NodesConf {
+        NodesConf {
+            nodes: self.views.iter().map(|view| view.to_node()).collect(),
+            current_epoch: self.vars.current_epoch.unwrap_or(0),
+            last_vote_epoch: self.vars.last_vote_epoch.unwrap_or(0),
+            own: self.own,
+        }
+    }
+
+    /// Whether both hold the same nodes, roles, slots, addresses and epochs. Times, link states and
+    /// suspicions (`fail?`), which change from save to save, the order of the lines and the own ip,
+    /// which is corrected at each start, do not count.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.file == other.file || self.vars == other.vars && self.lasting() == other.lasting()
+    }
+
+    /// The nodes by id, without what changes from save to save.
+    fn lasting(&self) -> Vec<View<'a>> {
+        let mut views = self.views.clone();
+        for view in &mut views {
+            (view.ping_sent_ms, view.pong_received_ms, view.connected) = (0, 0, false);
+            (view.address_at, view.flags_column, view.flags.pfail) = (0, 0, false);
+            if view.flags.myself {
+                view.address.ip = "";
+            }
+        }
+        views.sort_unstable_by_key(|view| view.id);
+        views
+    }
+
+    /// Why no server left the file like this.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        let is_complete = self.vars.current_epoch.is_some() && self.vars.last_vote_epoch.is_some();
+        let no_vars = (!is_complete).then_some(Doubt::NoVars);
+        let no_end = (!self.is_ended).then_some(Doubt::NoNewline);
+        self.duplicate().or(no_vars).or(no_end)
+    }
+
+    /// A node that has two lines.
+    fn duplicate(&self) -> Option<Doubt> {
+        let mut ids: Vec<NodeId> = self.views.iter().map(|view| view.id).collect();
+        ids.sort_unstable();
+        let [id, _] = *ids.windows(2).find(|pair| pair[0] == pair[1])? else { return None };
+        Some(Doubt::Duplicate { id })
+    }
+}
+
+impl fmt::Debug for Reading<'_> {
+    /// Names the own node only: a file may have a thousand lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reading({} nodes of {})", self.views.len(), self.own_id())
+    }
+}
+
+/// What the `vars` lines say.
+#[derive(Default, PartialEq)]
+struct Vars {
+    current_epoch: Option<u64>,
+    last_vote_epoch: Option<u64>,
+}
+
+impl Vars {
+    /// Whether the line is one of variables; if so, remembers those that we know.
+    fn read(&mut self, line: &[u8]) -> Result<bool, LineError> {
+        if !matches!(line.trim_ascii_start().first(), Some(b'v' | b'V')) {
+            return Ok(false);
+        }
+        let mut fields = Fields::of(line);
+        if !fields.take().is_some_and(|name| name.text.eq_ignore_ascii_case(b"vars")) {
+            return Ok(false);
+        }
+        while let Some(name) = fields.take() {
+            let no_value = LineError { column: name.column, kind: LineErrorKind::OddVars };
+            let value = fields.take().ok_or(no_value)?;
+            match name.text.to_ascii_lowercase().as_slice() {
+                b"currentepoch" => self.current_epoch = Some(value.read(read_number)?),
+                b"lastvoteepoch" => self.last_vote_epoch = Some(value.read(read_number)?),
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A line that holds something.
+pub(super) struct Line<'a> {
+    /// From 1.
+    pub(super) number: usize,
+    /// Its offset in the file.
+    start: usize,
+    /// Without its line end and, on an unended line, without the NULs behind it.
+    pub(super) text: &'a [u8],
+    is_ended: bool,
+}
+
+/// The lines that hold something.
+pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    let (mut start, mut number) = (0, 0);
+    let pieces = std::iter::from_fn(move || {
+        let mut rest = &file[start..];
+        // Finds the line end faster than a loop over bytes; reading from memory does not fail.
+        let length = rest.skip_until(b'\n').ok().filter(|length| *length > 0)?;
+        let piece = &file[start..start + length];
+        let (text, is_ended) = match piece.split_last() {
+            Some((b'\n', text)) => (text, true),
+            _ => (without_trailing_nuls(piece), false),
+        };
+        number += 1;
+        start += length;
+        Some(Line { number, start: start - length, text, is_ended })
+    });
+    pieces.filter(|line| !line.text.iter().all(|byte| *byte == 0 || is_blank(*byte)))
+}
+
+/// What a file system may put behind the end of a file that was being extended.
+fn without_trailing_nuls(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    &text[..end]
+}
+
+/// Whether the last line that holds something is an ended `vars` line.
+pub(super) fn closes_with_vars(file: &[u8]) -> bool {
+    lines(file).last().is_some_and(|line| {
+        let mut vars = Vars::default();
+        line.is_ended && vars.read(line.text) == Ok(true) && vars.last_vote_epoch.is_some()
+    })
+}
+
+/// A line's error with the line's number.
+pub(super) fn at_line(line: usize, LineError { column, kind }: LineError) -> ParseError {
+    ParseError::Line { line, column, kind }
+}
