@@ -123,6 +123,11 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
-        let _ = poll(&mut [], PollTimeout::from(5u8));
+        pause();
     }
+}
+
+/// Leaves the processor to others for a moment, between two looks at a state or two attacks.
+pub fn pause() {
+    let _ = poll(&mut [], PollTimeout::from(5u8));
 }
