@@ -81,25 +81,23 @@ async fn accept(
     metrics: &Metrics,
 ) {
     let (mut guests, mut lobby) = (Guests::new(CONNECTIONS_MAX), Lobby::new(CONNECTIONS_MAX));
-    let (mut exhausted, mut warned) = (false, false);
+    let mut warned = false;
     loop {
         let first = listener.accept().await;
         let accepted = first
             .and_then(|(stream, peer)| Ok((stream.into_std()?, peer)))
             .and_then(|(stream, peer)| lobby.accept(stream, peer.ip(), queue));
-        match &accepted {
-            Ok(_) => exhausted = false,
-            Err(error) if lobby::is_the_clients(error) => {}
-            Err(error) => {
-                if !warned {
-                    warn!(%error, "cannot accept connections to the probes at times");
-                }
-                // The descriptor of somebody else's connection makes room, unless it did not.
-                guests.dismiss_one();
-                if exhausted {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                (exhausted, warned) = (true, true);
+        if let Err(error) = &accepted
+            && !lobby::is_the_clients(error)
+        {
+            if !warned {
+                warn!(%error, "cannot accept connections to the probes at times");
+            }
+            warned = true;
+            guests.forget_ended();
+            // The descriptor of somebody else's connection makes room, where there is one.
+            if !guests.dismiss_one() {
+                tokio::time::sleep(PAUSE).await;
             }
         }
         for (peer, stream) in lobby.asking() {

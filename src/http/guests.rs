@@ -94,11 +94,13 @@ impl Guests {
         self.room.take(AbortHandle::is_finished);
     }
 
-    /// Closes one, as if another had come.
-    pub fn dismiss_one(&mut self) {
-        if let Some((_, gone)) = self.room.pop() {
-            gone.abort();
+    /// Closes one, as if another had come; whether there was one.
+    pub fn dismiss_one(&mut self) -> bool {
+        let gone = self.room.pop();
+        if let Some((_, task)) = &gone {
+            task.abort();
         }
+        gone.is_some()
     }
 }
 

@@ -42,7 +42,8 @@ impl Lobby {
         Lobby { asking: Vec::new(), waiting: Room::new(max) }
     }
 
-    /// Lets in `first`, which was accepted already, and up to [`BATCH`] connections from `queue`.
+    /// Lets in `first`, which was accepted already, and some of `queue`, all unless there is
+    /// a flood.
     ///
     /// # Errors
     /// That of accept(2), where it is not about one connection but about the listener or this

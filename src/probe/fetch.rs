@@ -94,6 +94,8 @@ pub fn fetch(
         if !is_worth_another || left(deadline).is_err() {
             break;
         }
+        // Whoever took our place there is served meanwhile.
+        std::thread::park_timeout(slice / 8);
     }
     Err(failed)
 }
