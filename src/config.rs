@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use settings::{ConfigError, Settings, Variable};
 
@@ -98,17 +98,20 @@ impl Config {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// A filter as `tracing` reads it: `info`, `debug`, `rejoin=debug,hyper=warn`.
-    pub filter: String,
+    pub filter: Targets,
     /// The form of a line.
     pub format: LogFormat,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { filter: "info".to_owned(), format: LogFormat::Text }
+        LogConfig {
+            filter: Targets::new().with_default(LevelFilter::INFO),
+            format: LogFormat::Text,
+        }
     }
 }
 
@@ -120,12 +123,13 @@ impl LogConfig {
     pub fn read(settings: &Settings<'_>) -> Result<LogConfig, ConfigError> {
         let mut log = LogConfig::default();
         if let Some(given) = settings.get(Variable::Log)? {
-            log.filter = given.value.trim().to_owned();
-            if !is_filter(&log.filter) {
-                return Err(
-                    given.refuse("no log filter", "set something like info or rejoin=debug")
-                );
-            }
+            log.filter = match filter(&given.value) {
+                Some(filter) => filter,
+                None => {
+                    let remedy = "set something like info or info,rejoin::http=debug";
+                    return Err(given.refuse("no log filter", remedy));
+                }
+            };
         }
         if let Some(given) = settings.get(Variable::LogFormat)? {
             log.format = match &*given.value.trim().to_ascii_lowercase() {
@@ -138,13 +142,16 @@ impl LogConfig {
     }
 }
 
-/// A lone word that is no level is read by `tracing` as the name of a module, and so would
-/// silence us without a word; only ours is one that makes sense.
-fn is_filter(filter: &str) -> bool {
-    let lone = |part: &str| !part.contains(['=', '[']) && !part.starts_with("rejoin");
-    let unknown =
-        |part: &str| lone(part) && part.parse::<tracing::metadata::LevelFilter>().is_err();
-    EnvFilter::try_new(filter).is_ok() && !filter.split(',').map(str::trim).any(unknown)
+/// Reads a filter. A lone word that is no level is read by `tracing` as the name of a module, and
+/// so `REJOIN_LOG=inof` would silence us without a word; only ours is one that makes sense.
+fn filter(text: &str) -> Option<Targets> {
+    let makes_sense = |part: &str| {
+        let names_ours = part.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        part.contains('=') || names_ours || is_level
+    };
+    let sound = text.split(',').map(str::trim).all(makes_sense);
+    text.trim().parse().ok().filter(|_| sound)
 }
 
 /// The form of a log line.
@@ -211,7 +218,7 @@ mod tests {
         assert_eq!(config.handover_timeout, Duration::from_millis(500));
         assert_eq!(config.login.username.as_deref(), Some("alice"));
         assert_eq!(config.login.password, login::Password::File("/run/secret".into()));
-        assert_eq!(config.log.filter, "rejoin=debug,warn");
+        assert_eq!(Some(config.log.filter), filter("rejoin=debug,warn"));
         assert_eq!(config.log.format, LogFormat::Json);
     }
 
@@ -247,5 +254,19 @@ mod tests {
             error,
             "REJOIN_PASSWORD and REJOIN_PASSWORD_FILE are both set; remove one of them"
         );
+    }
+
+    #[test]
+    fn levels_modules_and_targets_are_filters() {
+        for text in ["info", "WARN", "off", "info,rejoin::http=debug", "rejoin=trace", "rejoin"] {
+            assert!(filter(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn misspelt_filter_is_none() {
+        for text in ["inof", "info,", "", "rejoin=loud", "info,hyper", "a=b=c"] {
+            assert_eq!(filter(text), None, "{text}");
+        }
     }
 }

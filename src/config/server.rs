@@ -13,6 +13,7 @@ use files::Files;
 use load::ServerConfigError;
 
 pub mod dial;
+mod disk;
 pub mod files;
 pub mod invocation;
 pub mod load;
@@ -67,7 +68,8 @@ pub struct ServerConfig {
     pub tls: Tls,
     /// `shutdown-timeout` (7.0+): how long a leaving server waits for replicas that lag.
     pub shutdown_timeout: Duration,
-    /// `shutdown-on-sigterm` (7.0+), lower-case words; `default` alone unless set.
+    /// `shutdown-on-sigterm` (7.0+): flags among `save`, `nosave`, `now`, `force`, and Valkey 9's
+    /// `safe` and `failover`; `default` alone where there are none.
     pub shutdown_on_sigterm: Vec<String>,
     /// `replica-serve-stale-data`.
     pub replica_serve_stale_data: bool,
@@ -252,22 +254,71 @@ impl ServerConfig {
     }
 
     /// How we log in: as the user said, else as the user `default` with `requirepass`, else as a
-    /// replica would (`masteruser`, `masterauth`), else not at all.
+    /// replica of this server would (`masteruser`, `masterauth`), else not at all. A `masterauth`
+    /// alone counts only beside ACL users: a server without any password refuses every one.
     pub fn login(&self, own: &Login) -> Login {
+        let as_default = own.username.as_deref().is_none_or(|user| user == "default");
         if own.password != Password::None {
             return own.clone();
         }
-        if own.username.is_none()
-            && let Some(password) = &self.requirepass
+        if let Some(password) = &self.requirepass
+            && as_default
         {
-            return Login { username: None, password: Password::Value(password.clone()) };
+            return Login {
+                username: own.username.clone(),
+                password: Password::Value(password.clone()),
+            };
         }
+        let has_users = !self.users.is_empty() || self.aclfile.is_some();
+        let same_user = own.username.is_none() || own.username == self.masteruser;
         match &self.masterauth {
-            Some(password) if own.username.is_none() || own.username == self.masteruser => Login {
+            Some(password) if same_user && (self.masteruser.is_some() || has_users) => Login {
                 username: self.masteruser.clone(),
                 password: Password::Value(password.clone()),
             },
             _ => own.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The login, as `user:password`, for `requirepass`, `masteruser`, `masterauth`.
+    #[track_caller]
+    fn login(own: (Option<&str>, Option<&str>), server: [Option<&str>; 3]) -> String {
+        let secret = |text: Option<&str>| text.map(Secret::new);
+        let mut config = ServerConfig::defaults(Path::new("/"));
+        config.requirepass = secret(server[0]);
+        config.masteruser = server[1].map(str::to_owned);
+        config.masterauth = secret(server[2]);
+        let login = config.login(&Login {
+            username: own.0.map(str::to_owned),
+            password: secret(own.1).map_or(Password::None, Password::Value),
+        });
+        let password = match &login.password {
+            Password::Value(secret) => String::from_utf8_lossy(secret.expose()).into_owned(),
+            other => format!("{other:?}"),
+        };
+        format!("{}:{password}", login.username.unwrap_or_default())
+    }
+
+    #[test]
+    fn own_password_wins_then_requirepass_then_the_replica_login() {
+        let all = [Some("r"), Some("u"), Some("m")];
+        assert_eq!(login((None, Some("own")), all), ":own");
+        assert_eq!(login((Some("a"), Some("own")), all), "a:own");
+        assert_eq!(login((None, None), all), ":r");
+        assert_eq!(login((Some("default"), None), all), "default:r");
+        assert_eq!(login((Some("u"), None), all), "u:m");
+        assert_eq!(login((Some("a"), None), all), "a:None");
+        assert_eq!(login((None, None), [None, Some("u"), Some("m")]), "u:m");
+    }
+
+    #[test]
+    fn masterauth_of_a_server_without_passwords_is_not_sent() {
+        assert_eq!(login((None, None), [None, None, Some("m")]), ":None");
+        assert_eq!(login((None, None), [None; 3]), ":None");
     }
 }

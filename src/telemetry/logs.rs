@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::LogFormat;
+use crate::config::{LogConfig, LogFormat};
 
 /// As much as a pipe takes at once when it takes anything (pipe(7), `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
@@ -25,66 +25,27 @@ const PATIENCE: Duration = Duration::from_millis(20);
 static LOST: AtomicU64 = AtomicU64::new(0);
 static STUCK: AtomicBool = AtomicBool::new(false);
 
-/// Logs cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The filter is not understood.
-    #[error("REJOIN_LOG is `{filter}`: {why}; it takes `info`, or `info,rejoin::http=debug`")]
-    Filter {
-        /// The filter as given.
-        filter: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// They were set up before.
-    #[error("logs are set up already")]
-    Twice,
-}
-
 /// Sends logs that pass `filter` to standard error from here on: text, coloured on a terminal
 /// unless `NO_COLOR` is set, or JSON objects with `timestamp`, `level`, `target`, `message` and
-/// the fields of each line.
-///
-/// # Errors
-/// [`LogError`]; a filter that is not understood ends `rejoin` with
-/// [`exit::CONFIG`](crate::exit::CONFIG).
-pub fn logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parse(filter)?)
-        .with_writer(|| Line { to: io::stderr() });
-    let set = match format {
+/// the fields of each line. A second call changes nothing.
+pub fn logs(config: &LogConfig) {
+    let registry = tracing_subscriber::registry().with(config.filter.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Line { to: io::stderr() });
+    let _set = match config.format {
         LogFormat::Text => {
             let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(color).with_target(false).try_init()
+            registry.with(lines.with_ansi(color).with_target(false)).try_init()
         }
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init(),
+        LogFormat::Json => {
+            let json = lines.json().flatten_event(true);
+            registry.with(json.with_current_span(false).with_span_list(false)).try_init()
+        }
     };
-    set.map_err(|_| LogError::Twice)
 }
 
 /// How many lines standard error did not take since the start.
 pub fn lines_lost() -> u64 {
     LOST.load(Ordering::Relaxed)
-}
-
-/// Reads a filter. Stricter than `EnvFilter`, to which any unknown word is the name of a module
-/// that it shows everything of, so that `REJOIN_LOG=inof` would silently show nothing.
-fn parse(filter: &str) -> Result<EnvFilter, LogError> {
-    let wrong = |why: String| LogError::Filter { filter: filter.to_owned(), why };
-    for directive in filter.split(',').map(str::trim) {
-        let names_ours = directive.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-        let is_word = !directive.contains(['=', '[', '{']);
-        let is_level = !directive.is_empty() && directive.parse::<LevelFilter>().is_ok();
-        if is_word && !names_ours && !is_level {
-            return Err(wrong(format!("`{directive}` is no level")));
-        }
-    }
-    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
 }
 
 /// The writer of one line.
@@ -139,22 +100,6 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-
-    #[test]
-    fn levels_modules_and_targets_are_filters() {
-        for filter in ["info", "WARN", "off", "info,rejoin::http=debug", "rejoin=trace", "rejoin"] {
-            parse(filter).unwrap();
-        }
-    }
-
-    #[test]
-    fn wrong_filter_is_an_error_that_names_it() {
-        for filter in ["inof", "info,", "", "rejoin=loud", "info,hyper", "rejoin=[", "a=b=c"] {
-            let error = parse(filter).unwrap_err().to_string();
-            assert!(error.contains(&format!("REJOIN_LOG is `{filter}`")), "{error}");
-            assert!(!error.contains('\n'), "{error}");
-        }
-    }
 
     #[test]
     fn line_of_any_length_is_written_whole() {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::support::dns::{Answer, Dns};
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::netns::Netns;
-use crate::support::process::{alive, descendants, run};
+use crate::support::pod::Program;
+use crate::support::process::{alive, run};
 use crate::support::server::{any_server, servers};
-use crate::support::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -45,16 +45,21 @@ fn a_restart_on_another_address_keeps_the_data() {
 
 #[test]
 fn a_killed_pod_leaves_no_process() {
-    let mut fleet = Fleet::started(&Recipe { replicas: 0, ..Recipe::bare(&any_server(), 1) });
-    let pod = &mut fleet.pods[0];
-    pod.wait_answers(LIMIT);
-    let (init, server) = (pod.pid(), pod.server_pid().unwrap());
-    // A child of the server's own, which lives for as long as its script lets it.
-    pod.text(&["BGREWRITEAOF"]).unwrap();
-    let below = descendants(init);
-    pod.kill();
-    assert!(!alive(init) && !alive(server));
-    wait_for(LIMIT, "the end of what it started", || below.iter().all(|pid| !alive(*pid)));
+    let server = any_server();
+    for recipe in [Recipe::bare(&server, 1), Recipe::wrapped(&server, 1)] {
+        let mut fleet = Fleet::started(&Recipe { replicas: 0, ..recipe });
+        let pod = &mut fleet.pods[0];
+        pod.wait_answers(LIMIT);
+        let (init, server) = (pod.pid(), pod.server_pid().unwrap());
+        assert_eq!(init == server, pod.program == Program::Bare);
+        pod.kill();
+        assert!(!alive(init) && !alive(server));
+        // Its address is free at once, and its volume is as it was.
+        pod.start();
+        pod.wait_answers(LIMIT);
+        assert!(pod.stop().success());
+        assert!(!alive(server));
+    }
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! The integration tests.
 
+mod cli;
+mod config;
 mod ground;
 mod http;
+mod init;
+mod nodes_conf;
 mod support;

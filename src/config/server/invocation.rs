@@ -1,6 +1,7 @@
 //! Whether a command line starts a Redis or Valkey server, and what it configures.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::tokens;
 pub const EXTRA_FLAGS: &str = "VALKEY_EXTRA_FLAGS";
 
 /// The configuration part of a server's command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// The configuration file, as written. `None`: defaults and options only.
     pub file: Option<OsString>,
@@ -18,6 +19,17 @@ pub struct Invocation {
     pub stdin: bool,
     /// The options as the text that the server makes of them and reads after the file.
     pub options: Vec<u8>,
+}
+
+/// Without the options, which may hold passwords.
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Invocation { file, stdin, options: _ } = self;
+        f.debug_struct("Invocation")
+            .field("file", file)
+            .field("stdin", stdin)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads a command line: `None` where it starts no server that is to be looked after.
@@ -28,22 +40,46 @@ pub struct Invocation {
 /// and exit. `extra` is the value of [`EXTRA_FLAGS`].
 pub fn read(command: &[OsString], extra: Option<&OsStr>) -> Option<Invocation> {
     let (program, args) = command.split_first()?;
+    let skipped = skipped(program, args)?;
+    let mut args = args[skipped..].to_vec();
+    if !is_server(program) {
+        // An unquoted expansion in a shell: words, and no quotes.
+        let words = extra.unwrap_or_default().as_bytes().split(|byte| b" \t\n".contains(byte));
+        let words = words.filter(|word| !word.is_empty());
+        args.extend(words.map(|word| OsStr::from_bytes(word).to_owned()));
+    }
+    of_server(&args)
+}
+
+/// The command with one more option, in front of the user's own, which therefore win. A command
+/// that starts no server stays as it is.
+pub fn with_option(command: &[OsString], name: &str, value: &str) -> Vec<OsString> {
+    let mut command = command.to_vec();
+    if let Some((program, args)) = command.split_first()
+        && let Some(skipped) = skipped(program, args)
+    {
+        let is_file = |arg: &OsString| !arg.as_bytes().starts_with(b"-");
+        let file = usize::from(args.get(skipped).is_some_and(is_file));
+        let at = 1 + skipped + file;
+        command.splice(at..at, [format!("--{name}").into(), value.into()]);
+    }
+    command
+}
+
+/// How many arguments come before those of the server. `None`: no server.
+fn skipped(program: &OsStr, args: &[OsString]) -> Option<usize> {
     if is_server(program) {
-        return of_server(args);
+        return Some(0);
     }
     if base_name(program) != b"docker-entrypoint.sh" {
         return None;
     }
-    let first = args.first()?.as_bytes();
-    let mut args = match first.starts_with(b"-") || first.ends_with(b".conf") {
-        true => args.to_vec(),
-        false if is_server(&args[0]) => args[1..].to_vec(),
-        false => return None,
-    };
-    // An unquoted expansion in a shell: words, and no quotes.
-    let words = extra.unwrap_or_default().as_bytes().split(|byte| b" \t\n".contains(byte));
-    args.extend(words.filter(|word| !word.is_empty()).map(|word| OsStr::from_bytes(word).into()));
-    of_server(&args)
+    let first = args.first()?;
+    let bytes = first.as_bytes();
+    match bytes.starts_with(b"-") || bytes.ends_with(b".conf") {
+        true => Some(0),
+        false => is_server(first).then_some(1),
+    }
 }
 
 fn base_name(program: &OsStr) -> &[u8] {
@@ -155,6 +191,31 @@ mod tests {
         reads(&["redis-server", "--save", "--port", "1"], None, "save \"\"\nport \"1\" ");
         reads(&["redis-server", "--SAVE"], None, "SAVE \"\"");
         reads(&["redis-server", "a.conf", "x y"], Some("a.conf"), "\"x y\" ");
+    }
+
+    #[test]
+    fn added_option_stands_before_those_of_the_user() {
+        for (words, expected) in [
+            (&["redis-server"][..], &["redis-server", "--x", "1"][..]),
+            (&["redis-server", "a"], &["redis-server", "a", "--x", "1"]),
+            (&["redis-server", "--x", "2"], &["redis-server", "--x", "1", "--x", "2"]),
+            (&["/docker-entrypoint.sh", "-a"], &["/docker-entrypoint.sh", "--x", "1", "-a"]),
+            (
+                &["docker-entrypoint.sh", "valkey-server", "a.conf", "--save"],
+                &["docker-entrypoint.sh", "valkey-server", "a.conf", "--x", "1", "--save"],
+            ),
+            (&["docker-entrypoint.sh", "a.conf"], &["docker-entrypoint.sh", "a.conf", "--x", "1"]),
+            (&["sh", "-c", "redis-server"], &["sh", "-c", "redis-server"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(with_option(&command(words), "x", "1"), command(expected));
+        }
+    }
+
+    #[test]
+    fn options_are_in_no_debug_output() {
+        let read = read(&command(&["redis-server", "--requirepass", "hunter2"]), None);
+        assert!(!format!("{read:?}").contains("hunter2"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const DEPTH_MAX: usize = 64;
 pub enum ServerConfigError {
     /// A configuration file cannot be read.
     #[error(
-        "cannot read {path} ({at}), so the place of nodes.conf is unknown: \
+        "cannot read the configuration file {path:?} ({at}), so the place of nodes.conf is unknown: \
          check that it is there and readable by this user"
     )]
     Read {
@@ -32,7 +32,7 @@ pub enum ServerConfigError {
     },
     /// The directory of `dir` cannot be entered.
     #[error(
-        "cannot enter the directory {dir} ({at}), so the place of nodes.conf is unknown: \
+        "cannot enter the directory {dir:?} ({at}), so the place of nodes.conf is unknown: \
          check that the volume is mounted and usable by this user"
     )]
     Dir {
@@ -176,6 +176,14 @@ impl<F: Files> Loader<'_, F> {
         if self.depth == DEPTH_MAX {
             return Err(ServerConfigError::Circle { at: at.to_owned() });
         }
+        if file.is_empty() {
+            let source = io::ErrorKind::NotFound.into();
+            return Err(ServerConfigError::Read {
+                path: PathBuf::new(),
+                at: at.to_owned(),
+                source,
+            });
+        }
         let text = self.open(file, at)?;
         self.depth += 1;
         self.text(&text)?;
@@ -208,6 +216,8 @@ fn trim(mut line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::config::server::files::fake::Fake;
@@ -329,7 +339,8 @@ mod tests {
     fn value_that_the_server_refuses_is_noted_and_the_old_one_kept() {
         let config = of_file(
             "port 1\nport 01\nport 70000\nport 1 2\nport\nappendonly maybe\n\
-             requirepass \"open\nrequirepass a b\ncluster-config-file \"\"\nmaxmemory x y\n",
+             requirepass \"open\nrequirepass a b\ncluster-config-file \"\"\nmaxmemory x y\n\
+             cluster-enabled yes\n",
         );
         assert_eq!(config.port, 1);
         assert_eq!(config.requirepass, None);
@@ -342,7 +353,7 @@ mod tests {
             "/cwd/r.conf:6: appendonly: neither yes nor no",
             "/cwd/r.conf:7: unbalanced quotes",
             "/cwd/r.conf:8: requirepass: wrong number of values",
-            "/cwd/r.conf:9: cluster-config-file: empty",
+            "cluster-config-file: empty",
         ];
         assert_eq!(notes(&config), expected);
     }
@@ -390,13 +401,27 @@ mod tests {
             read(command, files).expect_err("an error").to_string()
         }
         assert!(error("redis-server c.conf", &circle).contains("at /cwd/c.conf:1"));
-        assert!(error("redis-server none.conf", &[]).contains("/cwd/none.conf (command line)"));
+        assert!(error("redis-server none.conf", &[]).contains("\"/cwd/none.conf\" (command line)"));
         assert!(error("redis-server -", &[]).contains("standard input"));
         let include = [("/cwd/r.conf", "\ninclude none\n")];
-        assert!(error("redis-server r.conf", &include).contains("/cwd/none (/cwd/r.conf:2)"));
+        assert!(error("redis-server r.conf", &include).contains("\"/cwd/none\" (/cwd/r.conf:2)"));
         for dir in ["dir /none", "dir \"\""] {
             let files = [("/cwd/r.conf", dir)];
             assert!(error("redis-server r.conf", &files).contains("(/cwd/r.conf:1)"), "{dir}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_files_never_panic(main in any::<Vec<u8>>(), part in any::<Vec<u8>>()) {
+            let files = [("/cwd/r.conf", [&b"include p\n"[..], &main].concat()), ("/cwd/p", part)];
+            let files = Fake(files.map(|(path, bytes)| (path.into(), bytes)).into());
+            let _ = ServerConfig::read(
+                &["redis-server".into(), "r.conf".into()],
+                None,
+                Path::new("/cwd"),
+                &files,
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sched::{CloneFlags, setns};
 
 use super::left_out::left_out;
-use super::process::run;
+use super::process::{alive, run};
 
 /// A network that only this test sees, with its loopback up. The thread that made it is inside
 /// until it is dropped, so it reaches the pods there, and what it starts is inside too; a program
@@ -25,6 +25,7 @@ impl Netns {
     /// Makes the namespace and enters it, or says that `what` is left out where this user or this
     /// machine does not let us.
     pub fn enter(what: &str) -> Option<Self> {
+        remove_stale();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("rejoin-{}-{count}", std::process::id());
@@ -114,6 +115,19 @@ impl Drop for Netns {
             eprintln!("cannot remove {}: {error}", self.name);
         }
         let _ = fs::remove_dir_all(self.etc());
+    }
+}
+
+/// Removes the namespaces of tests that were killed, since a namespace outlives its maker.
+fn remove_stale() {
+    let names = fs::read_dir("/var/run/netns").into_iter().flatten().flatten();
+    for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let maker = name.strip_prefix("rejoin-").and_then(|rest| rest.split('-').next());
+        if maker.and_then(|pid| pid.parse().ok()).is_some_and(|pid| !alive(pid)) {
+            // Another test may be faster.
+            let _ = ip(&["netns", "delete", &name]);
+            let _ = fs::remove_dir_all(PathBuf::from("/etc/netns").join(&name));
+        }
     }
 }
 
