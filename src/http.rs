@@ -12,25 +12,26 @@
 //!
 //! A probe is answered promptly whatever other clients do: the number of connections, their
 //! header, its time and their whole life are bounded, and a newcomer pushes out a connection of
-//! whoever holds the most of them, see [`guests`].
+//! whoever holds the most of them, see [`guests`] and [`lobby`].
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::board::Board;
 use crate::http::guests::Guests;
+use crate::http::lobby::{Lobby, Queue};
 use crate::telemetry::metrics::Metrics;
 
 pub mod bind;
 pub mod guests;
+pub mod lobby;
 pub mod routes;
 
 /// Open connections at most.
@@ -62,60 +63,63 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    // The same queue twice: to wait at, and to empty.
+    let queue = listener.try_clone()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::select! {
-        () = accept(&listener, &board, &metrics) => {}
+        () = accept(&listener, &queue, &board, &metrics) => {}
         () = shutdown => {}
     }
     Ok(())
 }
 
 /// Accepts for ever. Dropping this closes every connection.
-async fn accept(listener: &tokio::net::TcpListener, board: &Board, metrics: &Metrics) {
-    let mut guests = Guests::new(CONNECTIONS_MAX);
-    let (mut exhausted, mut warned) = (false, false);
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    queue: &TcpListener,
+    board: &Board,
+    metrics: &Metrics,
+) {
+    let (mut guests, mut lobby) = (Guests::new(CONNECTIONS_MAX), Lobby::new(CONNECTIONS_MAX));
+    let mut warned = false;
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                exhausted = false;
-                guests.admit(peer.ip(), answer(stream, board.clone(), metrics.clone()));
+        let first = listener.accept().await;
+        let accepted = first
+            .and_then(|(stream, peer)| Ok((stream.into_std()?, peer)))
+            .and_then(|(stream, peer)| lobby.accept(stream, peer.ip(), queue));
+        if let Err(error) = &accepted
+            && !lobby::is_the_clients(error)
+        {
+            if !warned {
+                warn!(%error, "cannot accept connections to the probes at times");
             }
-            Err(error) if is_the_clients(&error) => debug!(%error, "a client was gone too soon"),
-            Err(error) => {
-                if !warned {
-                    warn!(%error, "cannot accept connections to the probes at times");
-                }
-                // The descriptor of somebody else's connection makes room, unless it did not.
-                guests.dismiss_one();
-                if exhausted {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                (exhausted, warned) = (true, true);
+            warned = true;
+            guests.forget_ended();
+            // The descriptor of somebody else's connection makes room, where there is one.
+            if !guests.dismiss_one() {
+                tokio::time::sleep(PAUSE).await;
             }
         }
-        // A probe has sent its request by the time it is accepted: let it be answered before the
-        // next one is looked at, whoever waits behind it. A connection closed goes away here, too.
+        for (peer, stream) in lobby.asking() {
+            guests.forget_ended();
+            guests.admit(peer, answer(stream, board.clone(), metrics.clone()));
+            // Is answered here, before another one could push it out.
+            tokio::task::yield_now().await;
+        }
+        if !matches!(accepted, Ok(Queue::HasMore)) {
+            guests.forget_ended();
+            for (peer, stream) in lobby.others() {
+                guests.admit(peer, answer(stream, board.clone(), metrics.clone()));
+            }
+        }
+        // What had to go is closed.
         tokio::task::yield_now().await;
     }
 }
 
-/// Whether the error belongs to the connection that was to be accepted, not to the listener
-/// (accept(2), "Error handling").
-fn is_the_clients(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::Interrupted
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-    )
-}
-
 /// Answers the one request of a connection, in bounded time.
 async fn answer(stream: TcpStream, board: Board, metrics: Metrics) {
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let service = service_fn(|request| {
         let response = routes::respond(request.method(), request.uri().path(), &board, &metrics);
         std::future::ready(Ok::<_, std::convert::Infallible>(response))

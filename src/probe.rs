@@ -111,8 +111,7 @@ fn chain(error: &FetchError) -> String {
 
 /// `error` in words, without the number that the standard library appends.
 fn words(error: &io::Error) -> String {
-    // A socket's own timeout is `EAGAIN` (socket(7), `SO_RCVTIMEO`).
-    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+    if fetch::is_timeout(error) {
         return "timed out".to_owned();
     }
     let text = error.to_string();

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How many connections wait to be accepted; the kernel takes `net.core.somaxconn` if that is
-/// less. Large, so that a burst does not make the kernel drop the kubelet's first packet, which is
-/// sent again only after a second.
-const BACKLOG: i32 = 4096;
+/// How many connections wait to be accepted. Enough for a burst, since without room the kernel
+/// drops the first packet of a probe, which is sent again only after a second; and so few that
+/// under a steady flood, which fills any queue, a probe does not wait long in it.
+const BACKLOG: i32 = 1024;
 
 /// Most that the kernel keeps for one client in each direction, in bytes (it doubles the number).
 const BUFFER: usize = 64 * 1024;

@@ -35,6 +35,14 @@ pub enum FetchError {
         /// What the kernel said.
         why: String,
     },
+    /// The connection was closed or reset before anything was answered.
+    #[error("no answer from {address}: {why}")]
+    Unheard {
+        /// Who was asked.
+        address: SocketAddr,
+        /// What the kernel said.
+        why: String,
+    },
     /// The answer is longer than it may be.
     #[error("the answer of {0} is too long")]
     TooLong(SocketAddr),
@@ -43,8 +51,15 @@ pub enum FetchError {
     NotHttp(SocketAddr),
 }
 
+/// How often an address is asked at most.
+const TRIES: u32 = 4;
+
 /// Asks the first of `addresses` that takes a connection for `path`, until `deadline` in all;
 /// takes `max` bytes of answer.
+///
+/// While somebody floods PID 1 with connections, the kernel may drop the first packet of ours,
+/// which it would send again only after a second, or ours may have to go before it is heard: so
+/// neither is waited for with all of the time, but tried again.
 ///
 /// # Errors
 /// [`FetchError`], for the last address that was tried.
@@ -54,16 +69,35 @@ pub fn fetch(
     deadline: Instant,
     max: usize,
 ) -> Result<Reply, FetchError> {
-    let mut refused = FetchError::NoAddress;
-    for address in addresses {
-        match left(deadline).and_then(|time| TcpStream::connect_timeout(address, time)) {
-            Ok(stream) => return converse(stream, *address, path, deadline, max),
-            Err(error) => {
-                refused = FetchError::Connect { address: *address, why: super::words(&error) };
-            }
+    let slice = deadline.saturating_duration_since(Instant::now()) / TRIES;
+    let mut failed = FetchError::NoAddress;
+    for _ in 0..TRIES {
+        let mut is_worth_another = false;
+        for address in addresses {
+            let address = *address;
+            let connected = left(deadline)
+                .and_then(|time| TcpStream::connect_timeout(&address, time.min(slice)));
+            failed = match connected {
+                Ok(stream) => match converse(stream, address, path, deadline, max) {
+                    Err(error @ FetchError::Unheard { .. }) => {
+                        is_worth_another = true;
+                        error
+                    }
+                    heard => return heard,
+                },
+                Err(error) => {
+                    is_worth_another |= error.kind() == io::ErrorKind::TimedOut;
+                    FetchError::Connect { address, why: super::words(&error) }
+                }
+            };
         }
+        if !is_worth_another || left(deadline).is_err() {
+            break;
+        }
+        // Whoever took our place there is served meanwhile.
+        std::thread::park_timeout(slice / 8);
     }
-    Err(refused)
+    Err(failed)
 }
 
 fn converse(
@@ -74,6 +108,7 @@ fn converse(
     max: usize,
 ) -> Result<Reply, FetchError> {
     let broken = |error: io::Error| FetchError::Broken { address, why: super::words(&error) };
+    let unheard = |error: io::Error| FetchError::Unheard { address, why: super::words(&error) };
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let sent = left(deadline)
         .and_then(|time| stream.set_write_timeout(Some(time)))
@@ -89,12 +124,14 @@ fn converse(
             Ok(length) if answer.len() + length > max => return Err(FetchError::TooLong(address)),
             Ok(length) => answer.extend_from_slice(&piece[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if answer.is_empty() && !is_timeout(&error) => {
+                return Err(unheard(error));
+            }
             Err(error) => return Err(broken(error)),
         }
     }
     if answer.is_empty() {
-        sent.map_err(broken)?;
-        return Err(broken(io::ErrorKind::UnexpectedEof.into()));
+        return Err(unheard(sent.err().unwrap_or(io::ErrorKind::UnexpectedEof.into())));
     }
     parse(&answer)
         .ok_or(FetchError::NotHttp(address))?
@@ -107,6 +144,11 @@ fn left(deadline: Instant) -> io::Result<Duration> {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
         left => Ok(left),
     }
+}
+
+/// Whether a time was over; a socket's own is `EAGAIN` (socket(7), `SO_RCVTIMEO`).
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Reads a whole connection's answer. `None`: not HTTP; `Some(None)`: HTTP that was cut short.

@@ -48,13 +48,18 @@ impl Served {
 
     /// A connection from 127.0.0.`last`, as another pod would have another address.
     pub fn connect(&self, last: u8) -> TcpStream {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        self.try_connect(last, PATIENCE).unwrap()
+    }
+
+    /// The same, unless it takes longer than `time`.
+    pub fn try_connect(&self, last: u8, time: Duration) -> std::io::Result<TcpStream> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
-        socket.bind(&SockAddr::from(from)).unwrap();
-        socket.connect_timeout(&SockAddr::from(self.address), PATIENCE).unwrap();
+        socket.bind(&SockAddr::from(from))?;
+        socket.connect_timeout(&SockAddr::from(self.address), time)?;
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
     }
 
     /// Sends `bytes` and reads until the server closes.
@@ -118,6 +123,11 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
-        let _ = poll(&mut [], PollTimeout::from(5u8));
+        pause();
     }
+}
+
+/// Leaves the processor to others for a moment, between two looks at a state or two attacks.
+pub fn pause() {
+    let _ = poll(&mut [], PollTimeout::from(5u8));
 }
