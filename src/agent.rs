@@ -3,7 +3,7 @@
 
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::config::server::ServerConfig;
 use crate::discovery::Finder;
 use crate::http;
-use crate::redis::{Dialer, Endpoint};
+use crate::redis::Dialer;
 use crate::telemetry::metrics::Metrics;
 
 /// The pause before the agent is started anew.
@@ -32,8 +32,6 @@ pub struct Agent {
     pub config: Config,
     /// The server's.
     pub server: ServerConfig,
-    /// Where the own server is reached, in the order to try.
-    pub own_at: Vec<Endpoint>,
     /// What the probes read.
     pub board: Board,
     /// What is counted.
@@ -78,10 +76,10 @@ impl Agent {
 
     fn keeper(&self) -> Keeper {
         let (config, server) = (&self.config, &self.server);
-        let port = if server.tls.cluster { server.tls_port } else { server.port };
+        let port = if server.port == 0 { server.tls_port } else { server.port };
         let finder = config.peers.clone().map(|peers| Finder::new(peers, port, config.pod_ip));
-        let dialer = Dialer::new(server.login(&config.login));
-        let observer = Observer::new(server, self.own_at.clone(), dialer, config.pod_ip, finder);
+        let dialer = Dialer::new(&config.login, server);
+        let observer = Observer::new(server, dialer, config.pod_ip, finder);
         let identity = Identity {
             pod: config.pod.name.clone(),
             ordinal: config.pod.ordinal,
@@ -99,9 +97,4 @@ impl Agent {
             self.metrics.clone(),
         )
     }
-}
-
-/// Where the server may be reached at `port` of each of `addresses`.
-pub fn endpoints(addresses: &[IpAddr], port: u16) -> Vec<Endpoint> {
-    addresses.iter().map(|ip| Endpoint::Tcp(SocketAddr::new(*ip, port))).collect()
 }

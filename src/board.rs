@@ -22,6 +22,7 @@ pub struct Board {
 
 #[derive(Debug)]
 struct Inner {
+    pod: String,
     phase: Phase,
     observation: Arc<Observation>,
     status: Arc<Status>,
@@ -33,15 +34,11 @@ impl Board {
     /// A board of a server that is not started yet, because of `waiting`.
     pub fn new(pod: &str, waiting: &str) -> Board {
         let phase = Phase::Waiting(waiting.to_owned());
-        let status = Status {
-            rejoin: env!("CARGO_PKG_VERSION").to_owned(),
-            pod: pod.to_owned(),
-            ..Status::default()
-        };
         let inner = Inner {
+            pod: pod.to_owned(),
             observation: Arc::new(Observation::unknown(Instant::now(), phase.clone())),
             phase,
-            status: Arc::new(status),
+            status: Arc::default(),
             steps: VecDeque::new(),
             agent_restarts: 0,
         };
@@ -108,14 +105,16 @@ impl Board {
     /// The latest status as of `now`.
     pub fn status(&self, now: Instant) -> Status {
         let probes = self.probes(now);
-        let (phase, written, status, steps, agent_restarts) = {
-            let inner = self.lock();
-            let written = inner.observation.written;
-            let status = Arc::clone(&inner.status);
-            (inner.phase.clone(), written, status, inner.steps.clone(), inner.agent_restarts)
-        };
+        let inner = self.lock();
+        let status = Arc::clone(&inner.status);
+        let written = inner.observation.written;
+        let (pod, phase) = (inner.pod.clone(), inner.phase.clone());
+        let (steps, agent_restarts) = (inner.steps.clone(), inner.agent_restarts);
+        drop(inner);
         let age = |at: Instant| rounded(now.saturating_duration_since(at));
         Status {
+            rejoin: env!("CARGO_PKG_VERSION").to_owned(),
+            pod,
             phase: phase_word(&phase),
             observed_age_s: age(written),
             probes,

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod board;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod discovery;
@@ -9,9 +10,11 @@ pub mod exit;
 pub mod health;
 pub mod http;
 pub mod init;
+pub mod install;
 pub mod nodes_conf;
 pub mod nodes_file;
 pub mod probe;
 pub mod redis;
+pub mod run;
 pub mod status;
 pub mod telemetry;

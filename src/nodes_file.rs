@@ -54,6 +54,7 @@ pub enum Outcome {
         backup: Backup,
     },
     /// The file was damaged: `nodes.conf.bak` was put in its place, with the address corrected.
+    /// What there was of it is kept as `nodes.conf.torn`.
     Restored {
         /// What was wrong with the file.
         why: Damage,
@@ -204,7 +205,7 @@ fn renew_backup(place: &Place, original: &Original, conf: &NodesConf) -> Backup 
     }
 }
 
-/// Puts the backup, with its address corrected, in the place of a damaged file.
+/// Puts the backup, with its address corrected, in the place of a damaged file. The backup stays.
 fn put_back(
     place: &Place,
     damaged: &Original,
@@ -216,6 +217,9 @@ fn put_back(
     let saved = nodes_conf::parse(&backup.content).map_err(not_whole)?;
     let new = nodes_conf::with_own_ip(&backup.content, ip).map_err(not_whole)?;
     replace::write_temp(place, damaged, &new)?;
+    if why != Damage::ZeroLength {
+        replace::keep_as_torn(place);
+    }
     replace::put_in_place(place)?;
     Ok(Outcome::Restored { why, from: saved.myself().address.ip.clone(), to: ip })
 }

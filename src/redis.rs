@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +11,16 @@ use ::redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisE
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::config::login::{Login, Password};
 use crate::config::secret::Secret;
+use crate::config::server::dial::Dial;
+use crate::config::server::{ServerConfig, Tls};
 use crate::health::Answer;
 
 pub mod answer;
+pub mod tls;
 
 /// Longest wait for a connection, and then for each reply. A server that is alive but busy is
 /// told from a dead one by the next rounds, not by a longer wait.
@@ -66,34 +69,33 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Endpoint {
-    /// A TCP port.
-    Tcp(SocketAddr),
-    /// A socket in the file system.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Endpoint::Tcp(at) => at.fmt(f),
-            Endpoint::Unix(path) => path.display().fmt(f),
-        }
-    }
-}
-
 /// Opens connections with one login.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     login: Login,
+    tls: Tls,
+    /// The server has no plain port, and so its peers have none either.
+    peers_by_tls: bool,
 }
 
 impl Dialer {
-    /// A dialer that logs in with `login`; a password file is read anew for each connection.
-    pub fn new(login: Login) -> Dialer {
-        Dialer { login }
+    /// A dialer that logs in to servers of this configuration as `own` or the configuration says.
+    /// Password file and certificates are read anew for each connection.
+    pub fn new(own: &Login, server: &ServerConfig) -> Dialer {
+        Dialer {
+            login: server.login(own),
+            tls: server.tls.clone(),
+            peers_by_tls: server.port == 0,
+        }
+    }
+
+    /// Connects to the server of another pod and logs in.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_peer(&self, at: SocketAddr) -> Result<Connection, Failure> {
+        let to = if self.peers_by_tls { Dial::Tls(at) } else { Dial::Tcp(at) };
+        self.connect(&to).await
     }
 
     /// Connects and logs in.
@@ -101,7 +103,7 @@ impl Dialer {
     /// # Errors
     /// [`Failure::Silent`] after [`PATIENCE`] at the latest; [`Failure::Said`] where the login is
     /// refused.
-    pub async fn connect(&self, to: &Endpoint) -> Result<Connection, Failure> {
+    pub async fn connect(&self, to: &Dial) -> Result<Connection, Failure> {
         let password = self.password()?;
         match timeout(PATIENCE, self.open(to, password)).await {
             Ok(result) => result,
@@ -109,14 +111,20 @@ impl Dialer {
         }
     }
 
-    async fn open(&self, to: &Endpoint, password: Option<Secret>) -> Result<Connection, Failure> {
+    async fn open(&self, to: &Dial, password: Option<Secret>) -> Result<Connection, Failure> {
         let silent = |error: std::io::Error| Failure::Silent(error.to_string());
         let connection = match to {
-            Endpoint::Tcp(at) => {
+            Dial::Tcp(at) => {
                 let stream = TcpStream::connect(at).await.map_err(silent)?;
                 Connection::over(stream).await?
             }
-            Endpoint::Unix(path) => {
+            Dial::Tls(at) => {
+                let connector = tls::connector(&self.tls).map_err(Failure::Ours)?;
+                let stream = TcpStream::connect(at).await.map_err(silent)?;
+                let name = ServerName::IpAddress(at.ip().into());
+                Connection::over(connector.connect(name, stream).await.map_err(silent)?).await?
+            }
+            Dial::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(silent)?;
                 Connection::over(stream).await?
             }

@@ -26,8 +26,8 @@ pub mod render;
 
 /// One pod's view of its server, its cluster and its own doings.
 ///
-/// The keeper fills in the rest; `phase`, `probes`, `observed_age_s`, `acting` and
-/// `agent_restarts` are made when it is read, by [`Board::status`](crate::board::Board::status).
+/// When it is read, [`Board::status`](crate::board::Board::status) makes `rejoin`, `pod`, `phase`,
+/// `probes`, `observed_age_s`, `acting` and `agent_restarts`; the keeper fills in the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {

@@ -9,9 +9,10 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::config::server::ServerConfig;
+use crate::config::server::dial::Dial;
 use crate::discovery::Finder;
 use crate::nodes_conf::{self, NodeId};
-use crate::redis::{Connection, Dialer, Endpoint, Failure, PATIENCE};
+use crate::redis::{Connection, Dialer, Failure, PATIENCE};
 
 use super::model::{Discovery, Own, Peer, Replication, Report, Table, View, literal_ip};
 use super::replies;
@@ -23,7 +24,7 @@ const REPEATED_PATIENCE: Duration = Duration::from_millis(200);
 /// The eyes of the keeper. Keeps connections between rounds while there is something to be done.
 pub struct Observer {
     dialer: Dialer,
-    own_at: Vec<Endpoint>,
+    own_at: Vec<Dial>,
     own: Option<Connection>,
     own_ip: Option<IpAddr>,
     cluster: String,
@@ -37,7 +38,6 @@ impl Observer {
     /// Looks at the server with this configuration, and for others with `finder`.
     pub fn new(
         server: &ServerConfig,
-        own_at: Vec<Endpoint>,
         dialer: Dialer,
         own_ip: Option<IpAddr>,
         finder: Option<Finder>,
@@ -45,7 +45,7 @@ impl Observer {
         let named = |command: &'static str| server.command(command).unwrap_or(command).to_owned();
         Observer {
             dialer,
-            own_at,
+            own_at: server.dial(),
             own: None,
             own_ip,
             cluster: named("CLUSTER"),
@@ -187,7 +187,7 @@ impl Observer {
     async fn connect(&self, at: SocketAddr) -> Result<Connection, Failure> {
         match self.peers.get(&at) {
             Some(connection) => Ok(connection.clone()),
-            None => self.dialer.connect(&Endpoint::Tcp(at)).await,
+            None => self.dialer.connect_peer(at).await,
         }
     }
 

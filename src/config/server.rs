@@ -67,7 +67,8 @@ pub struct ServerConfig {
     pub tls: Tls,
     /// `shutdown-timeout` (7.0+): how long a leaving server waits for replicas that lag.
     pub shutdown_timeout: Duration,
-    /// `shutdown-on-sigterm` (7.0+), lower-case words; `default` alone unless set.
+    /// `shutdown-on-sigterm` (7.0+): flags among `save`, `nosave`, `now`, `force`, and Valkey 9's
+    /// `safe` and `failover`; `default` alone where there are none.
     pub shutdown_on_sigterm: Vec<String>,
     /// `replica-serve-stale-data`.
     pub replica_serve_stale_data: bool,

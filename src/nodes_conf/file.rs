@@ -217,3 +217,118 @@ fn closes_with_vars(file: &[u8]) -> bool {
 fn at_line(line: usize, LineError { column, kind }: LineError) -> ParseError {
     ParseError::Line { line, column, kind }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "07c37dfeb235213a872192d90877d0cd55635b91 10.0.0.1:7000@17000 \
+                       myself,master - 0 0 4 connected 0-5460\n";
+    const PEER: &str = "e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 10.0.0.2:7000@17000 \
+                        master - 0 5 2 connected 5461-16383\n";
+    const VARS: &str = "vars currentEpoch 6 lastVoteEpoch 3\n";
+
+    #[track_caller]
+    fn judged(parts: &[&str]) -> Verdict {
+        assess(parts.concat().as_bytes())
+    }
+
+    #[track_caller]
+    fn refused(parts: &[&str], expected: &str) {
+        let error = parse(parts.concat().as_bytes()).expect_err("refused");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn whole_files_may_be_padded_and_have_any_order_and_line_ends() {
+        let windows = [OWN, PEER, VARS].concat().replace('\n', "\r\n");
+        let table: [&[&str]; 6] = [
+            &[OWN, VARS],
+            &[VARS, PEER, OWN],
+            &["\n", OWN, "\n \n", PEER, VARS, "\n\n\n"],
+            &[OWN, VARS, "\0\0\0\0"],
+            &[OWN, "vars currentEpoch 6 moonPhase full lastVoteEpoch 3\n"],
+            &[&windows],
+        ];
+        for parts in table {
+            let Verdict::Whole(conf) = judged(parts) else { panic!("{parts:?}") };
+            assert_eq!((conf.current_epoch, conf.last_vote_epoch), (6, 3), "{parts:?}");
+            assert!(conf.myself().flags.myself, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_load_but_that_no_server_leaves_are_doubtful() {
+        let id = parse_line(PEER.as_bytes()).expect("a node").id;
+        let table: [(&[&str], Doubt); 5] = [
+            (&[OWN], Doubt::NoVars),
+            (&[OWN, "vars currentEpoch 6\n"], Doubt::NoVars),
+            (&[OWN, VARS.trim_end()], Doubt::NoNewline),
+            (&[VARS, OWN.trim_end(), "\0\0"], Doubt::NoNewline),
+            (&[PEER, OWN, PEER, VARS], Doubt::Duplicate { line: 3, id }),
+        ];
+        for (parts, expected) in table {
+            let Verdict::Doubtful(_, doubt) = judged(parts) else { panic!("{parts:?}") };
+            assert_eq!(doubt, expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_word_is_strange_in_a_complete_file_and_a_tear_in_another() {
+        let strange = PEER.replace("master", "witness");
+        assert!(matches!(judged(&[OWN, &strange, VARS]), Verdict::Strange(_)));
+        assert!(matches!(judged(&[OWN, &strange]), Verdict::Torn(_)));
+        assert!(matches!(
+            judged(&[OWN, &PEER.replace("master", "ma\0\0er"), VARS]),
+            Verdict::Torn(_)
+        ));
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        refused(&[PEER, VARS], "line 2, column 1: the file ends and no line has the flag myself");
+        refused(
+            &[OWN, PEER, OWN],
+            "line 3, column 62: a second line has the flag myself, after line 1",
+        );
+        refused(
+            &[OWN, "vars currentEpoch 6 lastVoteEpoch\n"],
+            "line 2, column 21: the vars line has a name without a value",
+        );
+        refused(
+            &[OWN, "vars currentEpoch six\n"],
+            "line 2, column 19: \"six\" is not a whole number",
+        );
+        refused(
+            &["# by hand\n", OWN],
+            "line 1, column 10: the line has 3 fields, and a node has 8 at least",
+        );
+    }
+
+    #[test]
+    fn address_spelled_another_way_is_right_already() {
+        let file = OWN.replace("10.0.0.1", "fd00:0:0::1");
+        let same = with_own_ip(file.as_bytes(), "fd00::1".parse().expect("an address"));
+        assert!(matches!(same, Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn empty_ip_and_host_name_are_replaced() {
+        for before in ["", "pod-0.redis.svc", "fd00:1::2"] {
+            let file = [PEER, &OWN.replace("10.0.0.1", before), VARS].concat();
+            let new = with_own_ip(file.as_bytes(), "10.0.0.1".parse().expect("an address"));
+            assert_eq!(new.expect("whole").as_ref(), [PEER, OWN, VARS].concat().as_bytes());
+        }
+    }
+
+    #[test]
+    fn files_that_differ_in_times_and_own_ip_say_the_same() {
+        let one = parse([OWN, PEER, VARS].concat().as_bytes()).expect("whole");
+        let moved = OWN.replace("10.0.0.1", "10.0.0.9");
+        let later = PEER.replace("0 5 2 connected", "7 6 2 disconnected");
+        let same = parse([&later, &moved, VARS].concat().as_bytes()).expect("whole");
+        assert!(one.says_the_same_as(&same));
+        let other = parse([OWN, &PEER.replace("10.0.0.2", "10.0.0.3"), VARS].concat().as_bytes());
+        assert!(!one.says_the_same_as(&other.expect("whole")));
+    }
+}

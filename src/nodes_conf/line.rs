@@ -164,3 +164,125 @@ fn read_ports(text: &str) -> Option<(u16, u16)> {
         None => number(text).and_then(|port: u16| Some((port, port.checked_add(10000)?))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "07c37dfeb235213a872192d90877d0cd55635b91";
+
+    /// A line with `field` in the place of the field with this number, from 0.
+    fn with(number: usize, field: &str) -> String {
+        let mut fields =
+            [ID, "127.0.0.1:7000@17000", "master", "-", "0", "1426238317239", "4", "connected"];
+        fields[number] = field;
+        fields.join(" ")
+    }
+
+    #[track_caller]
+    fn address(token: &str) -> Address {
+        parse_line(with(1, token).as_bytes()).expect("an address").address
+    }
+
+    #[track_caller]
+    fn refused(line: &str, column: usize, expected: &str) {
+        let error = parse_line(line.as_bytes()).expect_err("refused");
+        assert_eq!((error.column, error.kind.to_string().as_str()), (column, expected));
+    }
+
+    #[test]
+    fn addresses_of_every_version_are_read() {
+        let table = [
+            ("10.0.0.1:7000", "10.0.0.1", 7000, 17000, None),
+            (":0", "", 0, 10000, None),
+            (":0@0", "", 0, 0, None),
+            (":7000@17000", "", 7000, 17000, None),
+            ("10.0.0.1:7000@17001", "10.0.0.1", 7000, 17001, None),
+            ("10.0.0.1:7000@17000,pod-0.svc", "10.0.0.1", 7000, 17000, Some("pod-0.svc")),
+            ("fd00:1::2:7000@17000", "fd00:1::2", 7000, 17000, None),
+            ("::ffff:10.0.0.1:7000@17000,", "::ffff:10.0.0.1", 7000, 17000, None),
+            ("pod-0.svc:7000@17000,,tls-port=0", "pod-0.svc", 7000, 17000, None),
+            ("10.0.0.1:7000@17000,h,client-ipv6=::1", "10.0.0.1", 7000, 17000, Some("h")),
+        ];
+        for (token, ip, port, bus_port, hostname) in table {
+            let found = address(token);
+            assert_eq!((found.ip.as_str(), found.port, found.bus_port), (ip, port, bus_port));
+            assert_eq!(found.hostname.as_deref(), hostname, "{token}");
+        }
+    }
+
+    #[test]
+    fn auxiliary_fields_nobody_knows_yet_are_kept_in_order() {
+        let found = address("10.0.0.1:7000@17000,,tls-port=0,moon=full=1,shard-id=ab");
+        let fields: Vec<_> = found.aux.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(fields, [("tls-port", "0"), ("moon", "full=1"), ("shard-id", "ab")]);
+        assert_eq!(found.aux("shard-id"), Some("ab"));
+    }
+
+    #[test]
+    fn words_of_both_families_and_of_any_case_are_read() {
+        for word in ["slave", "replica", "SLAVE"] {
+            let node = parse_line(with(2, &format!("{word},fail?,nofailover")).as_bytes());
+            let flags = node.expect("flags").flags;
+            assert!(flags.replica && flags.pfail && flags.nofailover && !flags.fail, "{word}");
+        }
+        assert!(parse_line(with(2, "primary").as_bytes()).expect("flags").flags.master);
+        let none = parse_line(with(2, "noflags").as_bytes()).expect("flags").flags;
+        assert_eq!(none, Flags::default());
+    }
+
+    #[test]
+    fn slots_are_read() {
+        let line = with(7, &format!("connected 0-5460 7 [93->-{ID}] [16383-<-{ID}]"));
+        let node = parse_line(line.as_bytes()).expect("slots");
+        let slots: Vec<_> = node.slots.iter().map(ToString::to_string).collect();
+        let id = ID.parse().expect("an id");
+        assert_eq!(slots, ["0-5460", "7"]);
+        assert_eq!((node.migrating, node.importing), (vec![(93, id)], vec![(16383, id)]));
+    }
+
+    #[test]
+    fn id_is_shown_as_written() {
+        let id: NodeId = ID.parse().expect("an id");
+        assert_eq!((id.to_string(), format!("{id:?}")), (ID.to_owned(), ID.to_owned()));
+        assert_eq!(serde_json::to_string(&id).expect("json"), format!("\"{ID}\""));
+    }
+
+    #[test]
+    fn what_no_server_writes_is_refused_at_its_column() {
+        let long = format!("{}:7000@17000", "a".repeat(46));
+        let table = [
+            (0, "07C37DFEB235213A872192D90877D0CD55635B91", 1, "is not a node id of 40 lower"),
+            (0, "07c3", 1, "\"07c3\" is not a node id"),
+            (1, "127.0.0.1", 42, "is not an address of the form ip:port@bus-port"),
+            (1, "127.0.0.1:70000@1", 42, "is not an address"),
+            (1, "127.0.0.1:+700@1", 42, "is not an address"),
+            (1, "127.0.0.1:7000@", 42, "is not an address"),
+            (1, "127.0.0.1:60000", 42, "is not an address"),
+            (1, "127.0.0.1:7000@1,h,shard-id", 42, "is not an auxiliary field"),
+            (1, "\"127.0.0.1:7000@17000\"", 42, "which no server writes there"),
+            (1, &long, 42, "is longer than 45 characters"),
+            (2, "master,witness", 63, "\"witness\" is not a flag that any server writes"),
+            (3, "--", 70, "is not a node id"),
+            (4, "-1", 72, "\"-1\" is not a whole number"),
+            (6, "18446744073709551616", 88, "is not a whole number"),
+            (7, "conn", 90, "is neither connected nor disconnected"),
+            (7, "connected 16384", 100, "slot 16384 is above 16383"),
+            (7, "connected 5-4", 100, "\"5-4\" is not a slot, a range"),
+            (7, "connected 5-", 100, "\"5-\" is not a slot"),
+            (7, "connected [5-->-x]", 100, "is not a slot"),
+        ];
+        for (number, field, column, expected) in table {
+            let line = with(number, field);
+            let error = parse_line(line.as_bytes()).expect_err(field);
+            assert_eq!(error.column, column, "{line}");
+            assert!(error.kind.to_string().contains(expected), "{line}: {}", error.kind);
+        }
+    }
+
+    #[test]
+    fn line_that_ends_early_is_refused_at_its_end() {
+        refused("", 1, "the line has 0 fields, and a node has 8 at least");
+        refused(&format!("{ID} :0"), 44, "the line has 2 fields, and a node has 8 at least");
+    }
+}

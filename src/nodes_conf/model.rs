@@ -179,7 +179,8 @@ impl NodesConf {
     }
 
     /// Whether both hold the same nodes, roles, slots, addresses and epochs. Times, link states and
-    /// suspicions (`fail?`), which change from save to save, and the order of the lines do not count.
+    /// suspicions (`fail?`), which change from save to save, the order of the lines and the own ip,
+    /// which is corrected at each start, do not count.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let epochs = |conf: &Self| (conf.current_epoch, conf.last_vote_epoch);
         epochs(self) == epochs(other) && self.lasting() == other.lasting()
@@ -191,6 +192,9 @@ impl NodesConf {
         for node in &mut nodes {
             (node.ping_sent_ms, node.pong_received_ms, node.connected) = (0, 0, false);
             node.flags.pfail = false;
+            if node.flags.myself {
+                node.address.ip.clear();
+            }
         }
         nodes.sort_by_key(|node| node.id);
         nodes

@@ -18,6 +18,8 @@ pub(super) struct Place {
     pub(super) directory: PathBuf,
     pub(super) backup: PathBuf,
     pub(super) lock: PathBuf,
+    /// A damaged file that the backup took the place of.
+    pub(super) torn: PathBuf,
     /// A new file while it is written.
     pub(super) temp: PathBuf,
     /// A new backup while it is made.
@@ -42,6 +44,7 @@ impl Place {
             directory,
             backup: beside(".bak"),
             lock: beside(".rejoin-lock"),
+            torn: beside(".torn"),
             temp: beside(".rejoin-tmp"),
             backup_temp: beside(".rejoin-bak-tmp"),
             file,

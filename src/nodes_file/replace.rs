@@ -41,6 +41,13 @@ pub(super) fn copy_to_backup(place: &Place, original: &Original) -> Result<(), F
         .map_err(failed(place, "copy the old file to a backup"))
 }
 
+/// Leaves the damaged file under another name, for whoever wants to know. Best effort: what it held
+/// of use is in the backup.
+pub(super) fn keep_as_torn(place: &Place) {
+    let _ = fs::remove_file(&place.torn);
+    let _ = fs::hard_link(&place.file, &place.torn);
+}
+
 /// Puts the temporary file in the place of the old one, and syncs the directory, which makes the
 /// new backup last too.
 pub(super) fn put_in_place(place: &Place) -> Result<(), FileError> {

@@ -151,6 +151,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_answers_are_read_or_refused(tail: Vec<u8>) {
+            parse(&tail);
+            parse(&[b"HTTP/1.1 200".as_slice(), &tail].concat());
+            parse(&[b"HTTP/1.1 200 OK\r\nContent-Length:".as_slice(), &tail].concat());
+        }
+    }
+
     #[test]
     fn other_protocols_are_recognised() {
         for answer in ["", "-ERR wrong\r\n", "SSH-2.0-x\r\n", "HTTP/1.", "HTTP/1.1 xx", "HTTP/1.1é"]

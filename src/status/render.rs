@@ -81,7 +81,7 @@ impl Status {
         let mut line = format!("cluster: {state}, {slots} of {SLOTS} slots, epoch {epoch}");
         if let (Some(shards), Some(replicas)) = (cluster.expected_shards, cluster.expected_replicas)
         {
-            let _ = write!(line, ", to be {shards} shards with {replicas} replicas each");
+            let _ = write!(line, "; to be {shards} masters with replicas: {replicas} each");
         }
         let good = state == "ok" && slots == SLOTS;
         page.line(if good { GREEN } else { RED }, &line);
@@ -123,9 +123,9 @@ impl Status {
             (NodeRole::Master, _) => "master".to_owned(),
             (NodeRole::Unknown, _) => "handshake".to_owned(),
             (NodeRole::Replica, None) => "replica".to_owned(),
-            (NodeRole::Replica, Some(master)) => {
-                format!("  replica of {}", self.name(master, digits))
-            }
+            // Its master stands above it.
+            (NodeRole::Replica, Some(master)) if self.has(master) => "└ replica".to_owned(),
+            (NodeRole::Replica, Some(master)) => format!("replica of {}", short(master)),
         };
         let link = match (node.is_me, node.connected) {
             (true, _) => "own",
@@ -146,10 +146,8 @@ impl Status {
         ]
     }
 
-    /// The pod of `id` where it is known, else the id itself, shortened.
-    fn name(&self, id: &str, digits: usize) -> String {
-        let pod = self.nodes.iter().find(|node| node.id == id).and_then(|node| node.pod.clone());
-        pod.unwrap_or_else(|| id.chars().take(digits).collect())
+    fn has(&self, id: &str) -> bool {
+        self.nodes.iter().any(|node| node.id == id && node.master.is_none())
     }
 }
 
@@ -177,12 +175,11 @@ impl Page {
 
 /// Masters by their first slot, each followed by its replicas; then whoever belongs to nobody.
 fn in_order(nodes: &[Node]) -> Vec<&Node> {
-    let is_known = |id: &String| nodes.iter().any(|node| node.id == *id && node.master.is_none());
+    let master_of = |id: &String| nodes.iter().find(|node| node.id == *id && node.master.is_none());
     let mut order: Vec<&Node> = nodes.iter().collect();
     order.sort_by_cached_key(|node| {
         let head = match &node.master {
-            Some(master) if is_known(master) => nodes.iter().find(|other| other.id == *master),
-            Some(_) => None,
+            Some(master) => master_of(master),
             None => Some(*node),
         };
         let shard = head.map(|head| (first_slot(head), head.id.clone()));
@@ -283,7 +280,7 @@ mod tests {
         let text = six().render(false, None);
         let order = ["redis-0", "redis-3", "redis-1", "redis-2", "redis-5", "redis-4"];
         assert_eq!(pods(&text), order, "{text}");
-        assert!(text.contains("replica of redis-2"), "{text}");
+        assert_eq!(text.matches("└ replica").count(), 2, "{text}");
         assert!(text.contains("replica of 00000009"), "{text}");
     }
 

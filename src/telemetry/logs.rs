@@ -5,27 +5,25 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::config::LogFormat;
+
 /// As much as a pipe takes at once when it takes anything (pipe(7), `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
 
-static LOST: AtomicU64 = AtomicU64::new(0);
+/// How long a full standard error is waited for, unless the line before this one was lost: a
+/// reader that is only slow loses nothing of a burst, one that is gone costs this once.
+const PATIENCE: Duration = Duration::from_millis(20);
 
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// One readable line; coloured on a terminal unless `NO_COLOR` is set.
-    #[default]
-    Text,
-    /// One JSON object a line: `timestamp`, `level`, `target`, `message`, and the fields.
-    Json,
-}
+static LOST: AtomicU64 = AtomicU64::new(0);
+static STUCK: AtomicBool = AtomicBool::new(false);
 
 /// Logs cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -43,21 +41,23 @@ pub enum LogError {
     Twice,
 }
 
-/// Sends logs that pass `filter` to standard error from here on.
+/// Sends logs that pass `filter` to standard error from here on: text, coloured on a terminal
+/// unless `NO_COLOR` is set, or JSON objects with `timestamp`, `level`, `target`, `message` and
+/// the fields of each line.
 ///
 /// # Errors
 /// [`LogError`]; a filter that is not understood ends `rejoin` with
 /// [`exit::CONFIG`](crate::exit::CONFIG).
-pub fn logs(filter: &str, format: Format) -> Result<(), LogError> {
+pub fn logs(filter: &str, format: LogFormat) -> Result<(), LogError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parse(filter)?)
         .with_writer(|| Line { to: io::stderr() });
     let set = match format {
-        Format::Text => {
+        LogFormat::Text => {
             let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(color).with_target(false).try_init()
         }
-        Format::Json => builder
+        LogFormat::Json => builder
             .json()
             .flatten_event(true)
             .with_current_span(false)
@@ -96,9 +96,10 @@ impl<F: AsFd> Write for Line<F> {
     /// Takes all of `line`, whatever becomes of it: an error here would be printed to the same
     /// standard error, and a failure of that is a panic.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if !pour(self.to.as_fd(), line) {
-            LOST.fetch_add(1, Ordering::Relaxed);
-        }
+        let patience = if STUCK.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+        let whole = pour(self.to.as_fd(), line, patience);
+        STUCK.store(!whole, Ordering::Relaxed);
+        LOST.fetch_add(u64::from(!whole), Ordering::Relaxed);
         Ok(line.len())
     }
 
@@ -107,12 +108,12 @@ impl<F: AsFd> Write for Line<F> {
     }
 }
 
-/// Writes `line` as far as that does not block; whether that was all of it. The descriptor cannot
-/// be made non-blocking instead: the server has the same one.
-fn pour(to: BorrowedFd<'_>, line: &[u8]) -> bool {
+/// Writes `line` as far as that takes no longer than `patience` for each [`PIECE`]; whether that
+/// was all of it. The descriptor cannot be made non-blocking instead: the server has the same one.
+fn pour(to: BorrowedFd<'_>, line: &[u8], patience: Duration) -> bool {
     let mut rest = line;
     while !rest.is_empty() {
-        if !has_room(to) {
+        if !has_room(to, patience) {
             return false;
         }
         match nix::unistd::write(to, &rest[..rest.len().min(PIECE)]) {
@@ -124,9 +125,9 @@ fn pour(to: BorrowedFd<'_>, line: &[u8]) -> bool {
     true
 }
 
-fn has_room(to: BorrowedFd<'_>) -> bool {
+fn has_room(to: BorrowedFd<'_>, patience: Duration) -> bool {
     let mut fds = [PollFd::new(to, PollFlags::POLLOUT)];
-    match poll(&mut fds, PollTimeout::ZERO) {
+    match poll(&mut fds, PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)) {
         Ok(1) => fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT)),
         _ => false,
     }
@@ -135,6 +136,7 @@ fn has_room(to: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::time::Instant;
 
     use super::*;
 
@@ -158,7 +160,7 @@ mod tests {
     fn line_of_any_length_is_written_whole() {
         let (mut reader, writer) = io::pipe().unwrap();
         let line = "x".repeat(3 * PIECE) + "\n";
-        assert!(pour(writer.as_fd(), line.as_bytes()));
+        assert!(pour(writer.as_fd(), line.as_bytes(), Duration::ZERO));
         drop(writer);
         let mut seen = String::new();
         reader.read_to_string(&mut seen).unwrap();
@@ -169,10 +171,27 @@ mod tests {
     fn full_pipe_loses_the_line_and_does_not_block() {
         let (_reader, writer) = io::pipe().unwrap();
         let line = [b'x'; PIECE];
-        while pour(writer.as_fd(), &line) {}
-        let before = lines_lost();
-        assert_eq!(Line { to: &writer }.write(&line).unwrap(), PIECE);
-        assert!(lines_lost() > before);
+        while pour(writer.as_fd(), &line, Duration::ZERO) {}
+        let (before, start) = (lines_lost(), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(Line { to: &writer }.write(&line).unwrap(), PIECE);
+        }
+        assert!(lines_lost() >= before + 100);
+        assert!(start.elapsed() < 50 * PATIENCE, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn reader_that_is_only_slow_loses_nothing() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let slow = std::thread::spawn(move || {
+            let mut seen = String::new();
+            reader.read_to_string(&mut seen).unwrap();
+            seen.lines().count()
+        });
+        let line = [b'x'; 99].iter().chain(b"\n").copied().collect::<Vec<u8>>();
+        let whole = (0..5000).filter(|_| pour(writer.as_fd(), &line, 100 * PATIENCE)).count();
+        drop(writer);
+        assert_eq!((whole, slow.join().unwrap()), (5000, 5000));
     }
 
     #[test]

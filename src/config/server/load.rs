@@ -19,7 +19,7 @@ const DEPTH_MAX: usize = 64;
 pub enum ServerConfigError {
     /// A configuration file cannot be read.
     #[error(
-        "cannot read {path} ({at}), so the place of nodes.conf is unknown: \
+        "cannot read the configuration file {path:?} ({at}), so the place of nodes.conf is unknown: \
          check that it is there and readable by this user"
     )]
     Read {
@@ -32,7 +32,7 @@ pub enum ServerConfigError {
     },
     /// The directory of `dir` cannot be entered.
     #[error(
-        "cannot enter the directory {dir} ({at}), so the place of nodes.conf is unknown: \
+        "cannot enter the directory {dir:?} ({at}), so the place of nodes.conf is unknown: \
          check that the volume is mounted and usable by this user"
     )]
     Dir {
@@ -175,6 +175,14 @@ impl<F: Files> Loader<'_, F> {
     fn include(&mut self, file: &OsStr, at: &str) -> Result<(), ServerConfigError> {
         if self.depth == DEPTH_MAX {
             return Err(ServerConfigError::Circle { at: at.to_owned() });
+        }
+        if file.is_empty() {
+            let source = io::ErrorKind::NotFound.into();
+            return Err(ServerConfigError::Read {
+                path: PathBuf::new(),
+                at: at.to_owned(),
+                source,
+            });
         }
         let text = self.open(file, at)?;
         self.depth += 1;
@@ -390,10 +398,10 @@ mod tests {
             read(command, files).expect_err("an error").to_string()
         }
         assert!(error("redis-server c.conf", &circle).contains("at /cwd/c.conf:1"));
-        assert!(error("redis-server none.conf", &[]).contains("/cwd/none.conf (command line)"));
+        assert!(error("redis-server none.conf", &[]).contains("\"/cwd/none.conf\" (command line)"));
         assert!(error("redis-server -", &[]).contains("standard input"));
         let include = [("/cwd/r.conf", "\ninclude none\n")];
-        assert!(error("redis-server r.conf", &include).contains("/cwd/none (/cwd/r.conf:2)"));
+        assert!(error("redis-server r.conf", &include).contains("\"/cwd/none\" (/cwd/r.conf:2)"));
         for dir in ["dir /none", "dir \"\""] {
             let files = [("/cwd/r.conf", dir)];
             assert!(error("redis-server r.conf", &files).contains("(/cwd/r.conf:1)"), "{dir}");

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{AuthClients, Note, SavePoint, ServerConfig};
+use super::{AuthClients, Note, SavePoint, ServerConfig, tokens};
 use crate::config::secret::Secret;
 
 /// A configuration while it is read: file names are still as written.
@@ -51,15 +51,11 @@ impl Options {
         match (name, values) {
             ("save", values) => self.save(values),
             ("bind", values) => {
-                let values = if is_empty(values) { &[] } else { values };
+                let values = if is_empty(values) { Vec::new() } else { several(values) };
                 self.config.bind = values.iter().map(|value| string(value)).collect();
                 Ok(())
             }
-            ("shutdown-on-sigterm", [_, ..]) => {
-                let words = values.iter().map(|value| string(value).to_ascii_lowercase());
-                self.config.shutdown_on_sigterm = words.collect();
-                Ok(())
-            }
+            ("shutdown-on-sigterm", values) => self.shutdown(&several(values)),
             ("user", [user, ..]) => {
                 self.config.users.push(string(user));
                 Ok(())
@@ -68,13 +64,11 @@ impl Options {
                 self.rename(&string(old), string(new));
                 Ok(())
             }
+            ("user" | "rename-command" | "include" | "dir", _) => Err("wrong number of values"),
             (_, [value]) => match self.single(name, value) {
                 Some(set) => set,
                 None => Ok(()),
             },
-            ("user" | "rename-command" | "include" | "dir" | "shutdown-on-sigterm", _) => {
-                Err("wrong number of values")
-            }
             // A trial on a copy tells whether the option is one of ours.
             _ => match (Options { config: self.config.clone(), ..*self }).single(name, b"") {
                 Some(_) => Err("wrong number of values"),
@@ -204,19 +198,42 @@ impl Options {
     }
 
     fn save(&mut self, values: &[Vec<u8>]) -> Result<(), Why> {
-        let values = if is_empty(values) { &[] } else { values };
         let why = "not pairs of seconds and changes";
+        let none = is_empty(values);
+        let values = if none { Vec::new() } else { several(values) };
         let pairs = values.chunks(2).map(|pair| {
             let [seconds, changes] = pair else { return Err(why) };
             let seconds = save_number(seconds).filter(|&seconds| seconds > 0).ok_or(why)?;
             Ok(SavePoint { seconds, changes: save_number(changes).ok_or(why)? })
         });
         let points = pairs.collect::<Result<Vec<_>, Why>>()?;
-        if !self.in_file || !self.saved || points.is_empty() {
+        if !self.in_file || !self.saved || none {
             self.config.persistence.save.clear();
         }
         self.saved |= self.in_file;
         self.config.persistence.save.extend(points);
+        Ok(())
+    }
+
+    /// Flags that add up; kept in the order in which the server names them.
+    fn shutdown(&mut self, values: &[Vec<u8>]) -> Result<(), Why> {
+        const FLAGS: [&str; 6] = ["save", "nosave", "now", "force", "safe", "failover"];
+        let words: Vec<_> = values.iter().map(|value| string(value).to_ascii_lowercase()).collect();
+        if words.is_empty() {
+            return Err("wrong number of values");
+        }
+        if !words.iter().all(|word| word == "default" || FLAGS.contains(&&**word)) {
+            return Err("an unknown flag");
+        }
+        let mut flags: Vec<_> = FLAGS.map(str::to_owned).to_vec();
+        flags.retain(|flag| words.contains(flag));
+        if flags.starts_with(&["save".to_owned(), "nosave".to_owned()]) {
+            return Err("save and nosave exclude each other");
+        }
+        if flags.is_empty() {
+            flags.push("default".to_owned());
+        }
+        self.config.shutdown_on_sigterm = flags;
         Ok(())
     }
 
@@ -259,6 +276,15 @@ impl Options {
 /// A single empty value stands for none at all.
 fn is_empty(values: &[Vec<u8>]) -> bool {
     matches!(values, [only] if only.is_empty())
+}
+
+/// The values of an option that takes several: one alone is split once more, and is none at all
+/// where it cannot be (7.0+).
+fn several(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    match values {
+        [only] if !only.is_empty() => tokens::split(only).unwrap_or_default(),
+        _ => values.to_vec(),
+    }
 }
 
 fn string(value: &[u8]) -> String {
@@ -306,7 +332,11 @@ fn number(value: &[u8], max: i64) -> Result<u64, Why> {
     (canonical && number <= max.unsigned_abs()).then_some(number).ok_or(why)
 }
 
-/// `strtoll`: blanks and a sign are taken.
+/// `strtoll`: blanks and a sign are taken, and nothing is 0.
 fn save_number(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.trim_ascii_start().parse().ok()
+    let text = std::str::from_utf8(value).ok()?.trim_ascii_start();
+    match text {
+        "" if value.is_empty() => Some(0),
+        _ => text.parse::<i64>().ok()?.try_into().ok(),
+    }
 }

@@ -1,0 +1,140 @@
+//! TLS as Redis itself does it: the chain is verified against the server's own CA, the host name
+//! is not (`tlsCreateContext` in `src/tls.c` sets no name to check).
+//!
+//! The files are read anew for each connection, so a renewed certificate needs no restart.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor;
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::config::server::Tls;
+
+/// Makes a connector of the server's own TLS settings.
+///
+/// # Errors
+/// A file that cannot be read or used: one line that names it.
+pub fn connector(tls: &Tls) -> Result<TlsConnector, String> {
+    let provider = Arc::new(ring::default_provider());
+    let roots = roots(tls)?;
+    let verifier = Arc::new(ChainOnly { roots, provider: Arc::clone(&provider) });
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let config = match own_certificate(tls)? {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| format!("the TLS certificate and key do not go together: {error}"))?,
+        None => builder.with_no_client_auth(),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The CA certificates of `tls-ca-cert-file` and `tls-ca-cert-dir`.
+fn roots(tls: &Tls) -> Result<RootCertStore, String> {
+    let mut files: Vec<PathBuf> = tls.ca_cert_file.iter().cloned().collect();
+    if let Some(dir) = &tls.ca_cert_dir {
+        let entries = fs::read_dir(dir)
+            .map_err(|error| format!("cannot read tls-ca-cert-dir {}: {error}", dir.display()))?;
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    let mut roots = RootCertStore::empty();
+    for file in &files {
+        let (_, _unusable) = roots.add_parsable_certificates(certificates(file, "a CA")?);
+    }
+    if roots.is_empty() {
+        return Err("no CA certificate: set tls-ca-cert-file or tls-ca-cert-dir".to_owned());
+    }
+    Ok(roots)
+}
+
+type OwnCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What we show where clients must show a certificate: that of `tls-client-cert-file`, or else the
+/// server's own, as a replica does.
+fn own_certificate(tls: &Tls) -> Result<Option<OwnCertificate>, String> {
+    let client = tls.client_cert_file.as_ref().zip(tls.client_key_file.as_ref());
+    let server = tls.cert_file.as_ref().zip(tls.key_file.as_ref());
+    let Some((cert, key)) = client.or(server) else { return Ok(None) };
+    let chain = certificates(cert, "a certificate")?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| format!("cannot use the TLS key {}: {error}", key.display()))?;
+    Ok(Some((chain, key)))
+}
+
+fn certificates(file: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unusable = |error| format!("cannot use {} as {what}: {error}", file.display());
+    CertificateDer::pem_file_iter(file)
+        .map_err(unusable)?
+        .collect::<Result<_, _>>()
+        .map_err(unusable)
+}
+
+/// Verifies the chain and its dates, not the name.
+#[derive(Debug)]
+struct ChainOnly {
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ChainOnly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

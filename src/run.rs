@@ -1,0 +1,262 @@
+//! What each command does, from what was typed to an exit code.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::agent::Agent;
+use crate::board::Board;
+use crate::cli::{self, Action, Cli, CliError, FixTarget};
+use crate::config::http_addr::HttpAddr;
+use crate::config::server::files::Disk;
+use crate::config::server::load::ServerConfigError;
+use crate::config::server::{ServerConfig, invocation};
+use crate::config::settings::{ConfigError, Env, ProcessEnv, Settings};
+use crate::config::{Config, Host};
+use crate::exit;
+use crate::health::Phase;
+use crate::http::bind::{BindError, bind};
+use crate::init::{Command, Inherited, Init, InitError, Interceptor, SpawnError};
+use crate::install;
+use crate::nodes_file::{self, FileError, Lock, LockError, Outcome};
+use crate::probe::{self, Probe};
+use crate::telemetry::logs::{self, LogError};
+use crate::telemetry::metrics::Metrics;
+
+/// Why a command ends before it has done its work. The source says more, and is printed behind it.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Server(#[from] ServerConfigError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error(transparent)]
+    Install(#[from] install::InstallError),
+    #[error(transparent)]
+    Status(#[from] probe::StatusError),
+    #[error("no thread for the probes: check the limit on processes")]
+    Thread(#[source] io::Error),
+    #[error("the working directory cannot be used: check that it exists")]
+    Cwd(#[source] io::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Stop {
+    fn code(&self) -> u8 {
+        match self {
+            Stop::Lock(error) => error.exit_code(),
+            Stop::File(error) => error.exit_code(),
+            Stop::Spawn(error) => error.exit_code(),
+            Stop::Init(_) | Stop::Thread(_) => exit::NOT_EXECUTABLE,
+            Stop::Install(_) | Stop::Cwd(_) => exit::IO,
+            Stop::Status(_) => exit::NO,
+            Stop::Config(_) | Stop::Server(_) | Stop::Log(_) | Stop::Bind(_) | Stop::Usage(_) => {
+                exit::CONFIG
+            }
+        }
+    }
+}
+
+/// Does what the command line says, and gives the exit code.
+pub fn run(inherited: Inherited) -> u8 {
+    let done = match cli::parse(std::env::args_os()) {
+        Ok(cli) => act(inherited, cli),
+        Err(CliError::Shown(text)) => return say(&text, exit::OK),
+        Err(CliError::Usage(text)) => Err(Stop::Usage(text)),
+    };
+    done.unwrap_or_else(|stop| {
+        let _ = writeln!(io::stderr(), "rejoin: {}", chain(&stop));
+        stop.code()
+    })
+}
+
+fn act(inherited: Inherited, cli: Cli) -> Result<u8, Stop> {
+    let settings = Settings::new(cli.flags, &ProcessEnv);
+    match cli.action {
+        Action::Run(command) => supervise(inherited, command, &settings),
+        Action::Exec(command) => exec(&inherited, command, &settings),
+        Action::Fix(target) => fix(target, &settings),
+        Action::Ready => ask(Probe::Ready, &settings),
+        Action::Live => ask(Probe::Live, &settings),
+        Action::Startup => ask(Probe::Startup, &settings),
+        Action::Status { json } => status(json, &settings),
+        Action::Install(path) => {
+            let installed = install::install(Path::new(install::OWN_PROGRAM), &path)?;
+            Ok(say(&installed.to_string(), exit::OK))
+        }
+    }
+}
+
+fn ask(which: Probe, settings: &Settings<'_>) -> Result<u8, Stop> {
+    let addresses = HttpAddr::read(settings)?.dial();
+    let (code, reason) = probe::ask(&addresses, which, probe::PROBE_TIME);
+    Ok(say(&reason, code))
+}
+
+fn status(json: bool, settings: &Settings<'_>) -> Result<u8, Stop> {
+    let addresses = HttpAddr::read(settings)?.dial();
+    let status = probe::status(&addresses, probe::STATUS_TIME)?;
+    let text = if json {
+        serde_json::to_string_pretty(&status).unwrap_or_default()
+    } else {
+        let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        status.render(color, terminal_width())
+    };
+    Ok(say(&text, exit::OK))
+}
+
+/// `COLUMNS` where a shell exports it; a table is not folded otherwise.
+fn terminal_width() -> Option<u16> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
+
+fn fix(target: FixTarget, settings: &Settings<'_>) -> Result<u8, Stop> {
+    let config = Config::read(settings, &host())?;
+    let path = match target {
+        FixTarget::File(path) => std::path::absolute(path).map_err(Stop::Cwd)?,
+        FixTarget::Server(command) => match server_config(&command)? {
+            Some(server) if server.cluster_enabled => server.nodes_conf,
+            Some(_) => return Ok(say("cluster-enabled is off: nothing to fix", exit::OK)),
+            None => {
+                let name = command[0].display();
+                return Err(Stop::Usage(format!("{name} is no Redis or Valkey server")));
+            }
+        },
+    };
+    let (_lock, outcome) = correct(&path, &config)?;
+    Ok(say(&format!("{}: {outcome}", path.display()), exit::OK))
+}
+
+fn exec(inherited: &Inherited, command: Vec<OsString>, settings: &Settings<'_>) -> Result<u8, Stop> {
+    let mut command = command;
+    if let Some(server) = server_config(&command)?.filter(|server| server.cluster_enabled) {
+        let config = Config::read(settings, &host())?;
+        let (lock, outcome) = correct(&server.nodes_conf, &config)?;
+        let _ = writeln!(io::stderr(), "rejoin: {}: {outcome}", server.nodes_conf.display());
+        announce(&mut command, &server, config.pod_ip);
+        lock.keep_over_exec().map_err(|source| Stop::Thread(source))?;
+        // The lock goes on in the program that we become.
+        std::mem::forget(lock);
+    }
+    Err(Stop::Spawn(inherited.exec(&to_run(command)?)))
+}
+
+/// PID 1. A command that is no server is only started and looked after.
+fn supervise(
+    inherited: Inherited,
+    mut command: Vec<OsString>,
+    settings: &Settings<'_>,
+) -> Result<u8, Stop> {
+    let Some(server) = server_config(&command)? else {
+        let init = Init::new(inherited)?;
+        let child = init.spawn(&to_run(command)?)?;
+        return Ok(init.run(child, None));
+    };
+    let config = Config::read(settings, &host())?;
+    logs::logs(&config.log.filter, config.log.format)?;
+    for note in &server.notes {
+        warn!("not understood in the server's configuration, {}: {}", note.at, note.what);
+    }
+    let listener = bind(&config.http.bind())?;
+    let mut lock = None;
+    if server.cluster_enabled {
+        let (held, outcome) = correct(&server.nodes_conf, &config)?;
+        info!("{}: {outcome}", server.nodes_conf.display());
+        lock = Some(held);
+        announce(&mut command, &server, config.pod_ip);
+    }
+    let board = Board::new(&config.pod.name, "the server to be started");
+    let init = Init::new(inherited)?;
+    let child = init.spawn(&to_run(command)?)?;
+    board.set_phase(Phase::Running(Instant::now()));
+    info!("started the server as process {}", child.pid());
+    let leaving = leaving(board.clone());
+    let agent = Agent { config, server, board, metrics: Metrics::default(), listener };
+    agent.start().map_err(Stop::Thread)?;
+    let code = init.run(child, Some(leaving));
+    drop(lock);
+    Ok(code)
+}
+
+/// From the first SIGTERM or SIGINT on the pod is not ready; the signal passes at once.
+fn leaving(board: Board) -> Interceptor {
+    Box::new(move |_signal, release| {
+        board.set_phase(Phase::Leaving(Instant::now()));
+        drop(release);
+    })
+}
+
+fn server_config(command: &[OsString]) -> Result<Option<ServerConfig>, Stop> {
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let extra = ProcessEnv.var(invocation::EXTRA_FLAGS);
+    Ok(ServerConfig::read(command, extra.as_deref(), &cwd, &Disk)?)
+}
+
+/// Takes the lock and corrects the own address. `POD_IP` is needed only where there is a file.
+fn correct(path: &Path, config: &Config) -> Result<(Lock, Outcome), Stop> {
+    let lock = Lock::acquire(path)?;
+    let outcome = match config.pod_ip {
+        Some(ip) => nodes_file::correct(path, ip, &lock)?,
+        None if path.exists() => return Err(ConfigError::NoPodIp.into()),
+        None => Outcome::Absent,
+    };
+    Ok((lock, outcome))
+}
+
+/// Has the server announce the pod's address, unless the user has it announce another.
+fn announce(command: &mut Vec<OsString>, server: &ServerConfig, ip: Option<IpAddr>) {
+    if let (Some(ip), None) = (ip, &server.announce.ip) {
+        command.extend(["--cluster-announce-ip".into(), ip.to_string().into()]);
+    }
+}
+
+fn to_run(command: Vec<OsString>) -> Result<Command, Stop> {
+    Command::from_args(command).ok_or_else(|| Stop::Usage("no command to run".to_owned()))
+}
+
+fn host() -> Host {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    Host {
+        name: name.to_string_lossy().into_owned(),
+        hosts: std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+    }
+}
+
+/// Prints to standard output; nobody reading it is no reason to fail.
+fn say(text: &str, code: u8) -> u8 {
+    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+    code
+}
+
+/// The error and its sources on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = error.source();
+    }
+    line
+}
+
