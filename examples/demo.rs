@@ -199,12 +199,13 @@ fn read_keys(demo: &mut Demo) -> Result<String, String> {
 }
 
 fn move_pod(demo: &mut Demo) -> Result<String, String> {
-    let new = demo.fleet.spare[1];
-    let pod = &mut demo.fleet.pods[1];
-    let (name, old) = (pod.name(), pod.ip);
-    pod.restart_on(new);
+    let old = demo.fleet.pods[1].ip;
+    demo.fleet.pods[1].stop();
+    demo.fleet.swap_address(1);
+    demo.fleet.pods[1].start();
     demo.until(Fleet::whole)?;
-    Ok(format!("{name} was at {old}, is at {new}, and the cluster is whole"))
+    let pod = &demo.fleet.pods[1];
+    Ok(format!("{} was at {old}, is at {}, and the cluster is whole", pod.name(), pod.ip))
 }
 
 /// A line that turns on a terminal; nothing where there is none, since each step is printed too.

@@ -75,6 +75,16 @@ impl Dns {
         self.zone().answers.insert(key(name), answer);
     }
 
+    /// Answers as for a headless Service with these pods, each with its name and address:
+    /// `SERVICE` has them all, `POD.SERVICE` the one. A pod that was published before and is not
+    /// among them keeps its own name until that is set otherwise.
+    pub fn publish(&self, service: &str, pods: &[(String, IpAddr)]) {
+        self.set(service, Answer::Addresses(pods.iter().map(|(_, ip)| *ip).collect()));
+        for (name, ip) in pods {
+            self.set(&format!("{name}.{service}"), Answer::Addresses(vec![*ip]));
+        }
+    }
+
     /// Answers so for every name, whatever was set, until it is given `None`.
     pub fn set_trouble(&self, trouble: Option<Answer>) {
         self.zone().trouble = trouble;

@@ -26,6 +26,8 @@ pub struct Recipe {
     pub replicas: usize,
     /// `cluster-node-timeout`.
     pub node_timeout: Duration,
+    /// `requirepass` and `masterauth` of every server.
+    pub password: Option<String>,
     /// Further variables of every pod.
     pub env: Vec<(String, String)>,
     /// Further lines of every `redis.conf`.
@@ -41,6 +43,7 @@ impl Recipe {
             shards,
             replicas: 1,
             node_timeout: Duration::from_secs(5),
+            password: None,
             env: Vec::new(),
             conf: Vec::new(),
         }
@@ -102,6 +105,10 @@ impl Fleet {
             let mut pod = Pod::new(recipe.program, &recipe.server, dir.path(), ordinal, *ip);
             let timeout = recipe.node_timeout.as_millis();
             pod.conf.push(format!("cluster-node-timeout {timeout}"));
+            if let Some(password) = &recipe.password {
+                pod.conf.push(format!("requirepass {password}\nmasterauth {password}"));
+                pod.password = Some(password.clone());
+            }
             pod.conf.extend(recipe.conf.iter().cloned());
             pod.env.insert("REJOIN_SHARDS".to_owned(), recipe.shards.to_string());
             pod.env.insert("REJOIN_REPLICAS".to_owned(), recipe.replicas.to_string());
@@ -125,6 +132,11 @@ impl Fleet {
         self.pods.iter_mut().filter(|pod| !pod.is_started()).for_each(Pod::start);
     }
 
+    /// Gives a pod its spare address from its next start on; the one it had is its spare now.
+    pub fn swap_address(&mut self, ordinal: usize) {
+        std::mem::swap(&mut self.pods[ordinal].ip, &mut self.spare[ordinal]);
+    }
+
     /// Makes one cluster of bare pods that run, as people do by hand.
     ///
     /// # Panics
@@ -132,6 +144,9 @@ impl Fleet {
     #[track_caller]
     pub fn create_by_cli(&self) {
         let mut command = Command::new(&self.recipe.server.cli);
+        if let Some(password) = &self.recipe.password {
+            command.env("REDISCLI_AUTH", password);
+        }
         command.args(["--cluster", "create"]);
         // The port follows the last colon, for IPv6 too.
         command.args(self.pods.iter().map(|pod| format!("{}:{PORT}", pod.ip)));

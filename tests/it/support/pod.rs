@@ -174,14 +174,6 @@ impl Pod {
         status
     }
 
-    /// Stops the pod and starts it with the same volume on another address.
-    #[track_caller]
-    pub fn restart_on(&mut self, ip: IpAddr) {
-        self.stop();
-        self.ip = ip;
-        self.start();
-    }
-
     /// The id of the pod's first process.
     ///
     /// # Panics
