@@ -224,6 +224,29 @@ fn job_brought_to_the_foreground_while_it_runs_can_read() {
 }
 
 #[test]
+fn interactive_shell_as_the_child_has_job_control() {
+    let mut session =
+        Session::start(&[REJOIN, "bash", "--norc", "--noprofile", "--noediting", "-i"]);
+    session.expect("PROMPT ");
+    assert!(!session.unread.contains("no job control"), "{}", session.unread);
+    session.type_in("sleep 1000\n");
+    let shell = children(session.leader())[0];
+    wait_until("the shell has a job in the foreground", || {
+        children(shell).first() == Some(&session.foreground())
+    });
+    session.type_in(CTRL_Z);
+    session.expect("Stopped");
+    assert_eq!(session.foreground(), shell);
+    session.type_in("kill %1; wait; exit 8\n");
+    let mut status = None;
+    wait_until("the init ends", || {
+        status = session.leader.try_wait().expect("ours");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(8));
+}
+
+#[test]
 fn closed_standard_input_is_no_error_on_a_terminal() {
     let script = format!("{REJOIN} sh -c 'exit 3' <&-; echo code $?");
     let mut session = Session::start(&["sh", "-c", &script]);
