@@ -134,6 +134,20 @@ fn arguments_are_bytes() {
 }
 
 #[test]
+fn too_few_descriptors_are_an_error_and_no_panic() {
+    let mut codes = Vec::new();
+    for limit in 3..12 {
+        let script = format!(r#"ulimit -n {limit}; exec "$0" sh -c 'exit 5'"#);
+        let (code, _, errors) = finish(Command::new("sh").args(["-c", &script, REJOIN]));
+        assert!(code == 5 || errors.starts_with("rejoin: cannot "), "{limit}: {code} {errors}");
+        codes.push(code);
+    }
+    assert_eq!((codes.first(), codes.last()), (Some(&126), Some(&5)), "{codes:?}");
+    codes.dedup();
+    assert_eq!(codes, [126, 5]);
+}
+
+#[test]
 fn exit_code_survives_an_ignored_sigchld() {
     for place in places() {
         let inner = command_in(place);

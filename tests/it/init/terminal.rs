@@ -11,7 +11,7 @@ use nix::pty::openpty;
 use nix::unistd::tcgetpgrp;
 
 use super::{Place, UNSHARE, places};
-use crate::init::process::{PATIENCE, REJOIN, children, helper, signal, wait_until};
+use crate::init::process::{PATIENCE, REJOIN, children, helper, signal, state, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
@@ -155,19 +155,25 @@ fn terminal_comes_back_when_the_command_cannot_be_run() {
 fn ctrl_z_stops_the_job_and_fg_continues_all_of_it() {
     let mut session = Session::shell();
     // The reader is a grandchild: it has to be continued too.
-    session.type_in(&format!("{REJOIN} sh -c 'echo u''p; cat; exit 4'\n"));
-    session.expect("up");
+    session.type_in(&format!("{REJOIN} sh -c 'cat; exit 4'\n"));
     let (init, child) = session.init_of_shell();
-    for _ in 0..3 {
-        wait_until("the job has the terminal", || session.foreground() == child);
-        session.type_in(CTRL_Z);
-        session.expect("Stopped");
-        session.expect("PROMPT ");
-        assert_eq!(session.foreground(), session.leader());
-        session.type_in("fg\n");
-        session.expect("cat; exit 4'");
+    for round in 0..3 {
+        // Not before it reads: a shell in vfork() cannot be stopped, with or without an init.
         session.type_in("hello\n");
         session.expect("hello\r\nhello\r\n");
+        let reader = children(child)[0];
+        session.type_in(CTRL_Z);
+        // All of them, since a reader that is about to stop could still take the next line.
+        wait_until("the whole job is stopped", || {
+            [init, child, reader].into_iter().all(|id| state(id) == Some('T'))
+        });
+        session.expect("Stopped");
+        session.expect("PROMPT ");
+        assert_eq!(session.foreground(), session.leader(), "round {round}");
+        session.type_in("fg\n");
+        session.expect("cat; exit 4'");
+        wait_until("the job has the terminal", || session.foreground() == child);
+        wait_until("the reader goes on", || state(reader) == Some('S'));
     }
     assert_eq!(session.init_of_shell(), (init, child));
     session.type_in("\x04");
@@ -179,7 +185,7 @@ fn ctrl_z_stops_the_job_and_fg_continues_all_of_it() {
 #[test]
 fn background_job_does_not_take_the_terminal() {
     let mut session = Session::shell();
-    session.type_in(&format!("{REJOIN} sh -c 'sleep 1000; :' &\n"));
+    session.type_in(&format!("{REJOIN} sleep 1000 &\n"));
     session.init_of_shell();
     assert_eq!(session.foreground(), session.leader());
     session.type_in("echo sti''ll\n");
@@ -192,7 +198,7 @@ fn background_job_that_reads_stops_and_fg_gives_it_the_terminal() {
     let mut session = Session::shell();
     session.type_in(&format!("{REJOIN} sh -c 'read x; echo \"<$x>\"' &\n"));
     let (init, _) = session.init_of_shell();
-    wait_until("the init stops", || crate::init::process::state(init) == Some('T'));
+    wait_until("the init stops", || state(init) == Some('T'));
     session.type_in("fg\n");
     session.expect("fg\r\n");
     session.type_in("typed\n");
@@ -215,6 +221,29 @@ fn job_brought_to_the_foreground_while_it_runs_can_read() {
     std::fs::write(fifo.to_string(), "\n").expect("written");
     session.type_in("typed\n");
     session.expect("<typed>");
+}
+
+#[test]
+fn interactive_shell_as_the_child_has_job_control() {
+    let mut session =
+        Session::start(&[REJOIN, "bash", "--norc", "--noprofile", "--noediting", "-i"]);
+    session.expect("PROMPT ");
+    assert!(!session.unread.contains("no job control"), "{}", session.unread);
+    session.type_in("sleep 1000\n");
+    let shell = children(session.leader())[0];
+    wait_until("the shell has a job in the foreground", || {
+        children(shell).first() == Some(&session.foreground())
+    });
+    session.type_in(CTRL_Z);
+    session.expect("Stopped");
+    assert_eq!(session.foreground(), shell);
+    session.type_in("kill %1; wait; exit 8\n");
+    let mut status = None;
+    wait_until("the init ends", || {
+        status = session.leader.try_wait().expect("ours");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(8));
 }
 
 #[test]

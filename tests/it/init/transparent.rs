@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{Place, places, start_script};
-use crate::init::process::{REJOIN, finish, status_field, wait_until};
+use crate::init::process::{REJOIN, children, finish, status_field, wait_until};
 
 /// Runs `wrapper... child...` and `wrapper... rejoin child...`, and compares what both print.
 #[track_caller]
@@ -58,6 +58,19 @@ fn open_and_closed_descriptors_are_as_inherited() {
     {
         let bare = list(&[], redirections);
         assert_eq!(list(&[REJOIN], redirections), bare, "with {redirections}");
+    }
+}
+
+#[test]
+fn no_descriptor_of_ours_takes_the_place_of_a_closed_stream() {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec "$0" sleep 1000 <&- >&- 2>&-"#, REJOIN]);
+    let running = crate::init::process::Running::start(&mut command);
+    wait_until("the child runs", || !children(running.pid()).is_empty());
+    for stream in 0..=2 {
+        let target = std::fs::read_link(format!("/proc/{}/fd/{stream}", running.pid()));
+        // A place-holder that answers EBADF.
+        assert_eq!(target.expect("open").as_os_str(), "/", "descriptor {stream}");
     }
 }
 
