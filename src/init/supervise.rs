@@ -1,5 +1,7 @@
 //! What the init does when it wakes: forward, serve requests, reap.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use nix::unistd::Pid;
 
 use super::relay::{Relay, Verdict};
@@ -79,11 +81,12 @@ impl Supervisor<'_> {
         code
     }
 
-    /// Tells the interceptor, who alone decides how long the signal is held.
+    /// Tells the interceptor, who alone decides how long the signal is held. If it panics, the
+    /// release is dropped with it, so the signal passes, and the child does not die with us.
     fn intercept(&mut self, signal: Signal) {
         let release = Release(self.init.requests.clone());
         if let Some(interceptor) = self.interceptor.take() {
-            interceptor(signal, release);
+            let _ = catch_unwind(AssertUnwindSafe(|| interceptor(signal, release)));
         }
     }
 

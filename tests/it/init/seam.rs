@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::libc;
 
-use crate::support::process::{Running, children, helper, wait_until};
+use crate::support::process::{Running, children, helper, status_field, wait_until};
 
 #[track_caller]
 fn start(role: &str, first: &str) -> Running {
@@ -47,6 +47,18 @@ fn held_signal_is_passed_when_its_holder_panics() {
     running.expect("held SIGINT");
     running.say("panic");
     running.expect("2");
+}
+
+#[test]
+fn signal_passes_when_the_interceptor_itself_panics() {
+    let mut running = start("hold", "ready");
+    running.close_stdin();
+    wait_until("the other thread is gone", || status_field(running.pid(), "Threads") == "1");
+    running.signal(libc::SIGTERM);
+    running.expect("held SIGTERM");
+    running.expect("15");
+    running.signal(libc::SIGUSR1);
+    running.expect("10");
 }
 
 #[test]
