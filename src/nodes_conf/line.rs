@@ -140,13 +140,21 @@ impl<'a> Fields<'a> {
 
     /// The next field, if the line has another.
     pub(super) fn take(&mut self) -> Option<Field<'a>> {
-        let rest = &self.line[self.at..];
-        let start = self.at + rest.iter().position(|byte| !is_blank(*byte))?;
-        let rest = &self.line[start..];
-        let length = rest.iter().position(|byte| is_blank(*byte)).unwrap_or(rest.len());
-        self.at = start + length;
+        let (line, mut at) = (self.line, self.at);
+        while at < line.len() && is_blank(line[at]) {
+            at += 1;
+        }
+        let start = at;
+        // One comparison for most bytes: other control characters do not end a field either.
+        while at < line.len() && (line[at] > b' ' || !is_blank(line[at])) {
+            at += 1;
+        }
+        if start == at {
+            return None;
+        }
+        self.at = at;
         self.taken += 1;
-        Some(Field { text: &rest[..length], column: start + 1 })
+        Some(Field { text: &line[start..at], column: start + 1 })
     }
 
     /// The next of the fields that every line has.
@@ -175,8 +183,11 @@ pub(super) fn is_blank(byte: u8) -> bool {
 
 /// A number in decimal digits.
 pub(super) fn read_number(text: &[u8]) -> Result<u64, LineErrorKind> {
-    let digits = std::str::from_utf8(text).ok().filter(|digits| !digits.starts_with('+'));
-    let number = digits.and_then(|digits| digits.parse().ok());
+    let number = text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit.into()) }
+    });
+    let number = number.filter(|_| !text.is_empty());
     number.ok_or_else(|| LineErrorKind::NotANumber(excerpt(text)))
 }
 
