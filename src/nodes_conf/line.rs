@@ -229,7 +229,7 @@ fn ip_length(token: &[u8]) -> Option<usize> {
 /// The address token of any version.
 fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     let not_an_address = || LineErrorKind::NotAnAddress(excerpt(token));
-    if let Some(stray) = token.iter().find(|byte| !is_written_in_addresses(**byte)) {
+    if let Some(stray) = token.iter().find(|byte| !WRITTEN_IN_ADDRESSES[usize::from(**byte)]) {
         return Err(LineErrorKind::StrayByte(excerpt(&[*stray])));
     }
     let text = std::str::from_utf8(token).map_err(|_| not_an_address())?;
@@ -254,10 +254,17 @@ fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     Ok(AddressView { ip, port, bus_port, hostname, aux })
 }
 
-/// Printable, and no quote: the loader would join quoted words.
-fn is_written_in_addresses(byte: u8) -> bool {
-    (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\''
-}
+/// Which bytes an address may hold: printable ones, and no quote, for the loader would join quoted
+/// words. A table, as each byte of a file with many names is looked up.
+static WRITTEN_IN_ADDRESSES: [bool; 256] = {
+    let mut written = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        written[byte as usize] = byte != b'"' && byte != b'\'';
+        byte += 1;
+    }
+    written
+};
 
 /// `port@bus-port`, or the `port` alone that 3.x servers wrote.
 fn read_ports(text: &str) -> Option<(u16, u16)> {
