@@ -59,9 +59,9 @@ impl<'a> Reading<'a> {
         self.views[self.own].address.ip
     }
 
-    /// The file with `ip` as the own node's address, in parts that follow each other: what is before
-    /// the address, the address, and what is after it. `None` where it is right already, also in
-    /// another spelling.
+    /// The file with `ip` as the own node's address, in parts that follow each other: what is
+    /// before the address, the address, and what is after it. `None` where it is right already,
+    /// also in another spelling.
     pub fn parts_with_own_ip(&self, ip: IpAddr) -> Option<(&'a [u8], String, &'a [u8])> {
         if self.own_ip().parse() == Ok(ip) {
             return None;
