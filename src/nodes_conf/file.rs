@@ -34,7 +34,10 @@ pub fn parse_reply(reply: impl AsRef<[u8]>) -> Result<Vec<Node>, ParseError> {
 /// # Errors
 /// As [`parse`]: what was not understood in all its lines is not rewritten.
 pub fn with_own_ip(file: &[u8], ip: IpAddr) -> Result<Cow<'_, [u8]>, ParseError> {
-    Reading::of(file).map(|reading| reading.with_own_ip(ip))
+    Ok(match Reading::of(file)?.parts_with_own_ip(ip) {
+        None => Cow::Borrowed(file),
+        Some((before, ip, after)) => Cow::Owned([before, ip.as_bytes(), after].concat()),
+    })
 }
 
 /// What became of a file, judged by its bytes.

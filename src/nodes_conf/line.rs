@@ -140,13 +140,21 @@ impl<'a> Fields<'a> {
 
     /// The next field, if the line has another.
     pub(super) fn take(&mut self) -> Option<Field<'a>> {
-        let rest = &self.line[self.at..];
-        let start = self.at + rest.iter().position(|byte| !is_blank(*byte))?;
-        let rest = &self.line[start..];
-        let length = rest.iter().position(|byte| is_blank(*byte)).unwrap_or(rest.len());
-        self.at = start + length;
+        let (line, mut at) = (self.line, self.at);
+        while at < line.len() && is_blank(line[at]) {
+            at += 1;
+        }
+        let start = at;
+        // One comparison for most bytes: other control characters do not end a field either.
+        while at < line.len() && (line[at] > b' ' || !is_blank(line[at])) {
+            at += 1;
+        }
+        if start == at {
+            return None;
+        }
+        self.at = at;
         self.taken += 1;
-        Some(Field { text: &rest[..length], column: start + 1 })
+        Some(Field { text: &line[start..at], column: start + 1 })
     }
 
     /// The next of the fields that every line has.
@@ -175,8 +183,11 @@ pub(super) fn is_blank(byte: u8) -> bool {
 
 /// A number in decimal digits.
 pub(super) fn read_number(text: &[u8]) -> Result<u64, LineErrorKind> {
-    let digits = std::str::from_utf8(text).ok().filter(|digits| !digits.starts_with('+'));
-    let number = digits.and_then(|digits| digits.parse().ok());
+    let number = text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit.into()) }
+    });
+    let number = number.filter(|_| !text.is_empty());
     number.ok_or_else(|| LineErrorKind::NotANumber(excerpt(text)))
 }
 
@@ -218,7 +229,7 @@ fn ip_length(token: &[u8]) -> Option<usize> {
 /// The address token of any version.
 fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     let not_an_address = || LineErrorKind::NotAnAddress(excerpt(token));
-    if let Some(stray) = token.iter().find(|byte| !is_written_in_addresses(**byte)) {
+    if let Some(stray) = token.iter().find(|byte| !WRITTEN_IN_ADDRESSES[usize::from(**byte)]) {
         return Err(LineErrorKind::StrayByte(excerpt(&[*stray])));
     }
     let text = std::str::from_utf8(token).map_err(|_| not_an_address())?;
@@ -243,10 +254,17 @@ fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     Ok(AddressView { ip, port, bus_port, hostname, aux })
 }
 
-/// Printable, and no quote: the loader would join quoted words.
-fn is_written_in_addresses(byte: u8) -> bool {
-    (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\''
-}
+/// Which bytes an address may hold: printable ones, and no quote, for the loader would join quoted
+/// words. A table, as each byte of a file with many names is looked up.
+static WRITTEN_IN_ADDRESSES: [bool; 256] = {
+    let mut written = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        written[byte as usize] = byte != b'"' && byte != b'\'';
+        byte += 1;
+    }
+    written
+};
 
 /// `port@bus-port`, or the `port` alone that 3.x servers wrote.
 fn read_ports(text: &str) -> Option<(u16, u16)> {
