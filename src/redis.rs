@@ -82,11 +82,7 @@ impl Dialer {
     /// A dialer that logs in to servers of this configuration as `own` or the configuration says.
     /// Password file and certificates are read anew for each connection.
     pub fn new(own: &Login, server: &ServerConfig) -> Dialer {
-        Dialer {
-            login: server.login(own),
-            tls: server.tls.clone(),
-            peers_by_tls: server.port == 0,
-        }
+        Dialer { login: server.login(own), tls: server.tls.clone(), peers_by_tls: server.port == 0 }
     }
 
     /// Connects to the server of another pod and logs in.

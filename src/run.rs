@@ -145,7 +145,11 @@ fn fix(target: FixTarget, settings: &Settings<'_>) -> Result<u8, Stop> {
     Ok(say(&format!("{}: {outcome}", path.display()), exit::OK))
 }
 
-fn exec(inherited: &Inherited, command: Vec<OsString>, settings: &Settings<'_>) -> Result<u8, Stop> {
+fn exec(
+    inherited: &Inherited,
+    command: Vec<OsString>,
+    settings: &Settings<'_>,
+) -> Result<u8, Stop> {
     let mut command = command;
     if let Some(server) = server_config(&command)?.filter(|server| server.cluster_enabled) {
         let config = Config::read(settings, &host())?;
@@ -259,4 +263,3 @@ fn chain(error: &dyn Error) -> String {
     }
     line
 }
-

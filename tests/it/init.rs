@@ -12,8 +12,8 @@ mod tree;
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
-use crate::support::left_out::left_out;
 use crate::init::process::{REJOIN, Running};
+use crate::support::left_out::left_out;
 
 /// Where the init runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

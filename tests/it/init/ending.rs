@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::{command_in, places};
-use crate::support::left_out::left_out;
 use crate::init::process::{REJOIN, finish};
+use crate::support::left_out::left_out;
 
 #[track_caller]
 fn check(child: &[&str], expected: i32) {
