@@ -1,7 +1,7 @@
 //! Rows f and g: what is added before the server starts, and the rewriting of `nodes.conf` alone.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -114,6 +114,10 @@ impl Volume {
         self.dir.path().join("redis.conf")
     }
 
+    fn said(&self) -> PathBuf {
+        self.dir.path().join("said")
+    }
+
     /// The new address of a run.
     fn ip(&self, run: usize) -> String {
         format!("10.1.0.{}", run + 1)
@@ -121,12 +125,20 @@ impl Volume {
 
     /// Puts the old file back, and prepares the command to run on it.
     fn prepare(&self, command: &mut Command, run: usize) {
-        fs::write(self.dir.path().join("nodes.conf"), &self.old)
-            .expect("the test's directory is writable");
+        let written = File::create(self.dir.path().join("nodes.conf")).and_then(|mut file| {
+            file.write_all(self.old.as_bytes())?;
+            // A server has had its file on the disk for long: that nobody else has to bring it
+            // there belongs to the picture.
+            file.sync_all()
+        });
+        written.expect("the test's directory is writable");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.env("POD_IP", self.ip(run)).env("POD_NAME", "redis-0");
         command.env("REJOIN_HTTP", format!("{}:8080", self.block.ip(1)));
         command.env("REJOIN_LOG", "warn");
+        // What it says about each change is of interest only when it fails.
+        let said = File::create(self.said()).expect("the test's directory is writable");
+        command.stderr(said);
     }
 
     /// Seconds until the server that the command ends in says that it has started.
@@ -146,11 +158,13 @@ impl Volume {
     /// Seconds until the command has ended.
     fn until_end(&self, command: &mut Command, run: usize) -> f64 {
         self.prepare(command, run);
+        command.stdout(Stdio::null());
         let start = Instant::now();
         let mut child = spawn(command);
         let status = child.wait().expect("a child of ours can be waited for");
         let took = start.elapsed().as_secs_f64();
-        assert!(status.success(), "{command:?}: {status}");
+        let said = fs::read_to_string(self.said()).unwrap_or_default();
+        assert!(status.success(), "{command:?}: {status}: {said}");
         took
     }
 
