@@ -22,6 +22,7 @@ fn main() {
 
 /// The version of the C library that is linked in: that of this machine.
 fn glibc() -> Option<(u32, u32)> {
+    #[allow(clippy::disallowed_methods, reason = "a build script has no init")]
     let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
