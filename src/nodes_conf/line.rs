@@ -24,6 +24,8 @@ pub(super) struct View<'a> {
     /// Where the address begins in the line.
     pub(super) address_at: usize,
     pub(super) flags: Flags,
+    /// The first word among the flags that is none.
+    unknown_flag: Option<&'a [u8]>,
     /// The column of the flags.
     pub(super) flags_column: usize,
     master: Option<NodeId>,
@@ -47,16 +49,32 @@ pub(super) struct AddressView<'a> {
 }
 
 impl<'a> View<'a> {
+    /// A line of a file: what is not understood in all its words is not rewritten.
     pub(super) fn of(line: &'a [u8]) -> Result<Self, LineError> {
+        let view = Self::of_reply(line)?;
+        match view.unknown_flag {
+            Some(word) => {
+                let kind = LineErrorKind::UnknownFlag(excerpt(word));
+                Err(LineError { column: view.flags_column, kind })
+            }
+            None => Ok(view),
+        }
+    }
+
+    /// A line of a reply, which is only read: a flag that a later version invents is passed over,
+    /// for a keeper that sees nothing any more would be worse than one that does not see this.
+    pub(super) fn of_reply(line: &'a [u8]) -> Result<Self, LineError> {
         let mut fields = Fields::of(line);
         let (id, address) = (fields.next()?, fields.next()?);
         let (flags, master, ping) = (fields.next()?, fields.next()?, fields.next()?);
         let (pong, epoch, link) = (fields.next()?, fields.next()?, fields.next()?);
+        let (known, unknown_flag) = read_flags(flags.text);
         let view = Self {
             id: id.read(NodeId::from_bytes)?,
             address: address.read(read_address)?,
             address_at: address.column - 1,
-            flags: flags.read(read_flags)?,
+            flags: known,
+            unknown_flag,
             flags_column: flags.column,
             master: master.read(|text| match text {
                 b"-" => Ok(None),
@@ -191,15 +209,16 @@ pub(super) fn read_number(text: &[u8]) -> Result<u64, LineErrorKind> {
     number.ok_or_else(|| LineErrorKind::NotANumber(excerpt(text)))
 }
 
-/// The flags, separated by commas. Capitals are read as the loader reads them (`strcasecmp`).
-fn read_flags(text: &[u8]) -> Result<Flags, LineErrorKind> {
-    let mut flags = Flags::default();
+/// The flags, separated by commas, and the first word that is none. Capitals are read as the loader
+/// reads them (`strcasecmp`).
+fn read_flags(text: &[u8]) -> (Flags, Option<&[u8]>) {
+    let (mut flags, mut unknown) = (Flags::default(), None);
     for word in text.split(|byte| *byte == b',') {
         if !set_flag(&mut flags, word) && !set_flag(&mut flags, &word.to_ascii_lowercase()) {
-            return Err(LineErrorKind::UnknownFlag(excerpt(word)));
+            unknown = unknown.or(Some(word));
         }
     }
-    Ok(flags)
+    (flags, unknown)
 }
 
 /// Whether the word is a flag; sets it.
