@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod forming;
 mod ground;
 mod http;
 mod init;

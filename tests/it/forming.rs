@@ -1,0 +1,91 @@
+//! Empty pods become one cluster by themselves, whatever happens meanwhile; and what must not be
+//! formed is not.
+
+mod faults;
+mod held;
+mod later;
+mod names;
+mod ordered;
+mod whole;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use rejoin::status::Status;
+
+use crate::support::fleet::Fleet;
+use crate::support::pod::Pod;
+use crate::support::wait::wait_ok;
+
+/// The longest that any one state may take to come, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What the pod says of itself.
+fn status(pod: &Pod) -> Result<Status, String> {
+    let body = pod.http("/status")?.body;
+    serde_json::from_str(&body).map_err(|error| format!("{}: {error}: {body}", pod.name()))
+}
+
+/// The `held[].kind` of a pod's status, without doubles.
+fn held(pod: &Pod) -> Result<Vec<String>, String> {
+    let mut kinds: Vec<String> = status(pod)?.held.into_iter().map(|held| held.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    Ok(kinds)
+}
+
+/// Whether the pod is ready, by the probe over HTTP and by the command.
+fn ready(pod: &Pod) -> Result<(), String> {
+    let answer = pod.http("/readyz")?;
+    if answer.status != 200 {
+        return Err(format!("{}: {}", pod.name(), answer.body));
+    }
+    let output = pod.rejoin(&["ready"]);
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{}: {}", pod.name(), String::from_utf8_lossy(&output.stdout)))
+}
+
+#[track_caller]
+fn wait_all_ready(fleet: &Fleet) {
+    wait_ok(LIMIT, "every pod to be ready", || fleet.pods.iter().try_for_each(ready));
+}
+
+/// Waits until the pod is ready only because it waits for others, of whom it sees so many.
+#[track_caller]
+fn wait_waiting(pod: &Pod, seen: &str) {
+    wait_ok(LIMIT, &format!("{} to wait, with {seen}", pod.name()), || {
+        let ready = status(pod)?.probes.ready;
+        let waits = ready.ok && ready.reason.contains(&format!("waits for other pods: {seen}"));
+        if waits { Ok(()) } else { Err(format!("{ready:?}")) }
+    });
+}
+
+/// Waits until the pod says in its status and in its log that this kind of thing is held.
+#[track_caller]
+fn wait_held(pod: &Pod, kind: &str) {
+    wait_ok(LIMIT, &format!("{} to hold {kind}", pod.name()), || {
+        let status = status(pod)?;
+        let Some(held) = status.held.iter().find(|held| held.kind == kind) else {
+            return Err(format!("{:?}, {:?}", status.held, status.probes.ready));
+        };
+        let is_logged = pod.log().contains(&held.reason);
+        if is_logged { Ok(()) } else { Err(format!("not in the log: {}", held.reason)) }
+    });
+}
+
+/// Nobody knows anybody, and nobody has taken a slot that it did not have.
+#[track_caller]
+fn assert_nothing_formed(pods: &[Pod]) {
+    for pod in pods.iter().filter(|pod| pod.is_started()) {
+        let view = pod.view().unwrap();
+        assert_eq!(view.nodes.len(), 1, "{} knows others: {view:?}", pod.name());
+        assert_eq!(view.me().slot_count(), 0, "{} has slots: {view:?}", pod.name());
+    }
+}
+
+#[track_caller]
+fn assert_same<T: Debug + PartialEq>(pod: &Pod, found: T, expected: T) {
+    assert_eq!(found, expected, "{}", pod.name());
+}

@@ -1,0 +1,114 @@
+//! Any pod is killed at any moment, any number of times, while it forms.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::fleet::{Fleet, Recipe};
+use crate::support::process::rest;
+use crate::support::server::servers;
+
+use super::{LIMIT, wait_all_ready};
+
+/// The kills of one round lie in this time after the start.
+const SPAN_MS: u64 = 2500;
+/// A killed pod starts again within this time.
+const PAUSE_MS: u64 = 800;
+/// The most kills of one round.
+const KILLS: u64 = 8;
+
+/// Numbers that are the same again for the same seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    /// Seeded by `REJOIN_SEED`, else by the clock; printed, so that a failure can be repeated.
+    fn new(test: &str) -> Self {
+        let seed = match std::env::var("REJOIN_SEED") {
+            Ok(seed) => seed.parse().expect("REJOIN_SEED is a number"),
+            Err(_) => SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.subsec_nanos().into()),
+        };
+        println!("{test}: REJOIN_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+/// One thing that happens to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Start,
+    Kill,
+}
+
+/// When what happens to which pod, in order.
+fn schedule(random: &mut Random, pods: usize) -> Vec<(Duration, Event, usize)> {
+    let ms = Duration::from_millis;
+    let mut events: Vec<_> =
+        (0..pods).map(|pod| (ms(random.below(300)), Event::Start, pod)).collect();
+    for _ in 0..=random.below(KILLS) {
+        let pod = usize::try_from(random.below(pods as u64)).expect("a small number");
+        let at = random.below(SPAN_MS);
+        events.push((ms(at), Event::Kill, pod));
+        events.push((ms(at + random.below(PAUSE_MS)), Event::Start, pod));
+    }
+    events.sort();
+    events
+}
+
+/// Plays rounds of kills on new fleets of this shape, over the versions in turn.
+#[track_caller]
+fn play(test: &str, rounds: usize, shards: usize, replicas: usize) {
+    let mut random = Random::new(test);
+    let servers = servers();
+    for round in 0..rounds {
+        let first = usize::try_from(random.below(servers.len() as u64)).expect("a small number");
+        let server = &servers[(first + round) % servers.len()];
+        let mut fleet = Fleet::new(&Recipe { replicas, ..Recipe::wrapped(server, shards) });
+        let events = schedule(&mut random, fleet.pods.len());
+        println!("round {round} on {}: {events:?}", server.name);
+        let start = Instant::now();
+        for (at, event, ordinal) in events {
+            rest(at.saturating_sub(start.elapsed()));
+            let pod = &mut fleet.pods[ordinal];
+            match (event, pod.is_started()) {
+                (Event::Start, false) => pod.start(),
+                (Event::Kill, true) => _ = pod.kill(),
+                _ => {}
+            }
+        }
+        fleet.start_all();
+        fleet.wait_whole(LIMIT);
+        wait_all_ready(&fleet);
+        println!("whole after {:.1} s", start.elapsed().as_secs_f64());
+    }
+}
+
+#[test]
+fn six_pods_killed_at_any_moment_become_one_cluster() {
+    play("six pods", 5, 3, 1);
+}
+
+#[test]
+fn six_pods_killed_at_any_other_moment_become_one_cluster_too() {
+    play("six other pods", 5, 3, 1);
+}
+
+#[test]
+fn masters_without_replicas_killed_at_any_moment_become_one_cluster() {
+    play("no replicas", 2, 3, 0);
+}
+
+#[test]
+fn two_replicas_each_killed_at_any_moment_become_one_cluster() {
+    play("two replicas", 2, 3, 2);
+}
+
+#[test]
+fn one_shard_killed_at_any_moment_becomes_one_cluster() {
+    play("one shard", 2, 1, 2);
+}
