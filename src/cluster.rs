@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use crate::board::Board;
-use crate::health::Role;
+use crate::health::{Membership, Role};
 use crate::redis::Failure;
 use crate::telemetry::metrics::Metrics;
 
@@ -145,7 +145,13 @@ impl Keeper {
     fn publish(&mut self, view: &View, plan: &Plan) {
         let now = Instant::now();
         self.watch.own(now, &view.own);
-        self.watch.membership(plan.membership.clone());
+        let membership = match plan::waits_for(view) {
+            Some(what) if plan.membership == Membership::Member && !self.watch.was_ok() => {
+                Membership::AwaitingPeers(what)
+            }
+            _ => plan.membership.clone(),
+        };
+        self.watch.membership(membership);
         self.say_holds(plan);
         let status = self.identity.status_of(view, plan);
         self.board.publish(self.watch.observation(now), status);

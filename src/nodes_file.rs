@@ -22,7 +22,6 @@ mod lock;
 mod place;
 mod replace;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
@@ -174,14 +173,14 @@ fn set_ip(
     doubt: Option<Doubt>,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    let Cow::Owned(new) = reading.with_own_ip(ip) else {
+    let Some((before, new_ip, after)) = reading.parts_with_own_ip(ip) else {
         let backup = match doubt {
             Some(doubt) => Backup::Doubtful(doubt),
             None => renew_backup(place, original, reading),
         };
         return Ok(Outcome::AlreadyRight { backup });
     };
-    replace::write_temp(place, original, &new)?;
+    replace::write_temp(place, original, &[before, new_ip.as_bytes(), after])?;
     let backup = match doubt {
         Some(doubt) => Backup::Doubtful(doubt),
         None => {
@@ -214,7 +213,12 @@ fn put_back(
     why: Damage,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    replace::write_temp(place, damaged, &saved.with_own_ip(ip))?;
+    match saved.parts_with_own_ip(ip) {
+        Some((before, ip, after)) => {
+            replace::write_temp(place, damaged, &[before, ip.as_bytes(), after])?;
+        }
+        None => replace::write_temp(place, damaged, &[saved.file()])?,
+    }
     if why != Damage::ZeroLength {
         replace::keep_as_torn(place);
     }

@@ -161,6 +161,8 @@ pub enum Discovery {
 pub struct Peer {
     /// Where it was asked.
     pub at: SocketAddr,
+    /// The search named this address; otherwise only the own table did.
+    pub named: bool,
     /// What came back.
     pub answer: Result<Report, Failure>,
 }

@@ -138,7 +138,8 @@ impl Observer {
             (node.address.port != 0).then(|| SocketAddr::new(ip, node.address.port))
         });
         let asked: BTreeSet<SocketAddr> = found
-            .into_iter()
+            .iter()
+            .copied()
             .chain(known)
             .filter(|at| self.own_ip.is_none_or(|own| own.is_ipv4() == at.is_ipv4()))
             .collect();
@@ -147,7 +148,8 @@ impl Observer {
         for (at, (answer, connection)) in asked.into_iter().zip(answers) {
             self.keep(at, &answer, connection);
             let answer = answer.filter_own(own.table.id(), at.ip(), self.own_ip);
-            peers.extend(answer.map(|answer| Peer { at, answer }));
+            let named = found.contains(&at);
+            peers.extend(answer.map(|answer| Peer { at, named, answer }));
         }
         View { own, discovery, peers }
     }

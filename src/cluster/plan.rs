@@ -18,8 +18,10 @@ mod ghosts;
 mod heal;
 mod hold;
 mod join;
+mod lone;
 
 pub use hold::{Hold, Reason};
+pub use lone::waits_for;
 
 /// What the plan has to know besides the view.
 #[derive(Clone, Debug, PartialEq, Eq)]

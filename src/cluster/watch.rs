@@ -70,6 +70,11 @@ impl Watch {
         });
     }
 
+    /// Whether the cluster state was ok once since the server started.
+    pub fn was_ok(&self) -> bool {
+        self.seen.state_ok_once
+    }
+
     /// The plan says how the pod stands to the cluster.
     pub fn membership(&mut self, membership: Membership) {
         self.seen.membership = membership;

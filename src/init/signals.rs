@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn signals_that_we_caused_ourselves_are_dropped() {
+        let before = sys::swap_signal_mask(u64::MAX);
+        let queue = Queue::open(Signal::PIPE.bit() | Signal::CHLD.bit()).expect("a descriptor");
+        for signal in [Signal::PIPE, Signal::CHLD] {
+            signal_hook::low_level::raise(signal.number()).expect("sent to this thread");
+        }
+        assert_eq!(queue.next(), Some(Signal::CHLD));
+        assert_eq!(queue.next(), None);
+        sys::swap_signal_mask(before);
+    }
+
+    #[test]
     fn names_are_those_of_the_manual() {
         let shown = |number| Signal::new(number).expect("1 to 64").to_string();
         assert_eq!(shown(15), "SIGTERM");

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::error::{Doubt, ParseError};
-use super::line::{is_blank, parse_line};
+use super::line::{View, is_blank};
 use super::model::{Node, NodesConf};
 use super::scan::{Reading, at_line, closes_with_vars, lines};
 
@@ -18,13 +18,16 @@ pub fn parse(file: &[u8]) -> Result<NodesConf, ParseError> {
 }
 
 /// Reads the reply to `CLUSTER NODES`: lines as in the file, without `vars`, with nodes in
-/// handshake.
+/// handshake. Flags of later versions are passed over.
 ///
 /// # Errors
 /// The first line that was not understood.
 pub fn parse_reply(reply: impl AsRef<[u8]>) -> Result<Vec<Node>, ParseError> {
     lines(reply.as_ref())
-        .map(|line| parse_line(line.text).map_err(|error| at_line(line.number, error)))
+        .map(|line| match View::of_reply(line.text) {
+            Ok(view) => Ok(view.to_node()),
+            Err(error) => Err(at_line(line.number, error)),
+        })
         .collect()
 }
 
@@ -34,7 +37,10 @@ pub fn parse_reply(reply: impl AsRef<[u8]>) -> Result<Vec<Node>, ParseError> {
 /// # Errors
 /// As [`parse`]: what was not understood in all its lines is not rewritten.
 pub fn with_own_ip(file: &[u8], ip: IpAddr) -> Result<Cow<'_, [u8]>, ParseError> {
-    Reading::of(file).map(|reading| reading.with_own_ip(ip))
+    Ok(match Reading::of(file)?.parts_with_own_ip(ip) {
+        None => Cow::Borrowed(file),
+        Some((before, ip, after)) => Cow::Owned([before, ip.as_bytes(), after].concat()),
+    })
 }
 
 /// What became of a file, judged by its bytes.
@@ -75,6 +81,7 @@ pub fn assess(file: &[u8]) -> Verdict<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_line;
     use super::*;
 
     const OWN: &str = "07c37dfeb235213a872192d90877d0cd55635b91 10.0.0.1:7000@17000 \

@@ -24,6 +24,8 @@ pub(super) struct View<'a> {
     /// Where the address begins in the line.
     pub(super) address_at: usize,
     pub(super) flags: Flags,
+    /// The first word among the flags that is none.
+    unknown_flag: Option<&'a [u8]>,
     /// The column of the flags.
     pub(super) flags_column: usize,
     master: Option<NodeId>,
@@ -47,16 +49,32 @@ pub(super) struct AddressView<'a> {
 }
 
 impl<'a> View<'a> {
+    /// A line of a file: what is not understood in all its words is not rewritten.
     pub(super) fn of(line: &'a [u8]) -> Result<Self, LineError> {
+        let view = Self::of_reply(line)?;
+        match view.unknown_flag {
+            Some(word) => {
+                let kind = LineErrorKind::UnknownFlag(excerpt(word));
+                Err(LineError { column: view.flags_column, kind })
+            }
+            None => Ok(view),
+        }
+    }
+
+    /// A line of a reply, which is only read: a flag that a later version invents is passed over,
+    /// for a keeper that sees nothing any more would be worse than one that does not see this.
+    pub(super) fn of_reply(line: &'a [u8]) -> Result<Self, LineError> {
         let mut fields = Fields::of(line);
         let (id, address) = (fields.next()?, fields.next()?);
         let (flags, master, ping) = (fields.next()?, fields.next()?, fields.next()?);
         let (pong, epoch, link) = (fields.next()?, fields.next()?, fields.next()?);
+        let (known, unknown_flag) = read_flags(flags.text);
         let view = Self {
             id: id.read(NodeId::from_bytes)?,
             address: address.read(read_address)?,
             address_at: address.column - 1,
-            flags: flags.read(read_flags)?,
+            flags: known,
+            unknown_flag,
             flags_column: flags.column,
             master: master.read(|text| match text {
                 b"-" => Ok(None),
@@ -140,13 +158,21 @@ impl<'a> Fields<'a> {
 
     /// The next field, if the line has another.
     pub(super) fn take(&mut self) -> Option<Field<'a>> {
-        let rest = &self.line[self.at..];
-        let start = self.at + rest.iter().position(|byte| !is_blank(*byte))?;
-        let rest = &self.line[start..];
-        let length = rest.iter().position(|byte| is_blank(*byte)).unwrap_or(rest.len());
-        self.at = start + length;
+        let (line, mut at) = (self.line, self.at);
+        while at < line.len() && is_blank(line[at]) {
+            at += 1;
+        }
+        let start = at;
+        // One comparison for most bytes: other control characters do not end a field either.
+        while at < line.len() && (line[at] > b' ' || !is_blank(line[at])) {
+            at += 1;
+        }
+        if start == at {
+            return None;
+        }
+        self.at = at;
         self.taken += 1;
-        Some(Field { text: &rest[..length], column: start + 1 })
+        Some(Field { text: &line[start..at], column: start + 1 })
     }
 
     /// The next of the fields that every line has.
@@ -175,20 +201,24 @@ pub(super) fn is_blank(byte: u8) -> bool {
 
 /// A number in decimal digits.
 pub(super) fn read_number(text: &[u8]) -> Result<u64, LineErrorKind> {
-    let digits = std::str::from_utf8(text).ok().filter(|digits| !digits.starts_with('+'));
-    let number = digits.and_then(|digits| digits.parse().ok());
+    let number = text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit.into()) }
+    });
+    let number = number.filter(|_| !text.is_empty());
     number.ok_or_else(|| LineErrorKind::NotANumber(excerpt(text)))
 }
 
-/// The flags, separated by commas. Capitals are read as the loader reads them (`strcasecmp`).
-fn read_flags(text: &[u8]) -> Result<Flags, LineErrorKind> {
-    let mut flags = Flags::default();
+/// The flags, separated by commas, and the first word that is none. Capitals are read as the loader
+/// reads them (`strcasecmp`).
+fn read_flags(text: &[u8]) -> (Flags, Option<&[u8]>) {
+    let (mut flags, mut unknown) = (Flags::default(), None);
     for word in text.split(|byte| *byte == b',') {
         if !set_flag(&mut flags, word) && !set_flag(&mut flags, &word.to_ascii_lowercase()) {
-            return Err(LineErrorKind::UnknownFlag(excerpt(word)));
+            unknown = unknown.or(Some(word));
         }
     }
-    Ok(flags)
+    (flags, unknown)
 }
 
 /// Whether the word is a flag; sets it.
@@ -218,7 +248,7 @@ fn ip_length(token: &[u8]) -> Option<usize> {
 /// The address token of any version.
 fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     let not_an_address = || LineErrorKind::NotAnAddress(excerpt(token));
-    if let Some(stray) = token.iter().find(|byte| !is_written_in_addresses(**byte)) {
+    if let Some(stray) = token.iter().find(|byte| !WRITTEN_IN_ADDRESSES[usize::from(**byte)]) {
         return Err(LineErrorKind::StrayByte(excerpt(&[*stray])));
     }
     let text = std::str::from_utf8(token).map_err(|_| not_an_address())?;
@@ -243,10 +273,17 @@ fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     Ok(AddressView { ip, port, bus_port, hostname, aux })
 }
 
-/// Printable, and no quote: the loader would join quoted words.
-fn is_written_in_addresses(byte: u8) -> bool {
-    (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\''
-}
+/// Which bytes an address may hold: printable ones, and no quote, for the loader would join quoted
+/// words. A table, as each byte of a file with many names is looked up.
+static WRITTEN_IN_ADDRESSES: [bool; 256] = {
+    let mut written = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        written[byte as usize] = byte != b'"' && byte != b'\'';
+        byte += 1;
+    }
+    written
+};
 
 /// `port@bus-port`, or the `port` alone that 3.x servers wrote.
 fn read_ports(text: &str) -> Option<(u16, u16)> {

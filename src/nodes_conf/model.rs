@@ -23,23 +23,28 @@ impl NodeId {
             return Err(not_an_id());
         }
         let mut id = [0; 20];
-        for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
-            let high = hex_value(pair[0]).ok_or_else(not_an_id)?;
-            let low = hex_value(pair[1]).ok_or_else(not_an_id)?;
-            *byte = high << 4 | low;
+        let mut wrong = 0;
+        for (at, byte) in id.iter_mut().enumerate() {
+            let high = HEX_VALUES[usize::from(text[2 * at])];
+            let low = HEX_VALUES[usize::from(text[2 * at + 1])];
+            wrong |= high | low;
+            *byte = high << 4 | low & 0xf;
         }
-        Ok(Self(id))
+        if wrong > 0xf { Err(not_an_id()) } else { Ok(Self(id)) }
     }
 }
 
-/// The value of one lower-case hexadecimal digit.
-fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// The value of each lower-case hexadecimal digit, and 255 for all other bytes.
+static HEX_VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0;
+    while value < 16 {
+        values[digits[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 impl FromStr for NodeId {
     type Err = LineErrorKind;

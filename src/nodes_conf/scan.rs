@@ -1,6 +1,5 @@
 //! One pass over a file's lines.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -25,7 +24,8 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Reads the whole file; see [`super::parse`].
     pub(super) fn of(file: &'a [u8]) -> Result<Self, ParseError> {
-        let mut views: Vec<View> = Vec::new();
+        // Growing would copy; a line is hardly shorter, and what is not used costs no memory.
+        let mut views: Vec<View> = Vec::with_capacity(file.len() / 100 + 1);
         let mut own: Option<(usize, usize, Range<usize>)> = None;
         let mut vars = Vars::default();
         let (mut last_line, mut is_ended) = (1, false);
@@ -59,13 +59,20 @@ impl<'a> Reading<'a> {
         self.views[self.own].address.ip
     }
 
-    /// The file with `ip` as the own node's address; see [`super::with_own_ip`].
-    pub fn with_own_ip(&self, ip: IpAddr) -> Cow<'a, [u8]> {
+    /// The file with `ip` as the own node's address, in parts that follow each other: what is
+    /// before the address, the address, and what is after it. `None` where it is right already,
+    /// also in another spelling.
+    pub fn parts_with_own_ip(&self, ip: IpAddr) -> Option<(&'a [u8], String, &'a [u8])> {
         if self.own_ip().parse() == Ok(ip) {
-            return Cow::Borrowed(self.file);
+            return None;
         }
         let (before, after) = (&self.file[..self.own_ip.start], &self.file[self.own_ip.end..]);
-        Cow::Owned([before, ip.to_string().as_bytes(), after].concat())
+        Some((before, ip.to_string(), after))
+    }
+
+    /// The bytes that were read.
+    pub fn file(&self) -> &'a [u8] {
+        self.file
     }
 
     /// The same as values of their own.

@@ -11,8 +11,8 @@ use super::error::FileError;
 use super::place::{Original, Place, is_same_file};
 
 /// Writes the new content to the temporary file and syncs it.
-pub(super) fn write_temp(place: &Place, like: &Original, content: &[u8]) -> Result<(), FileError> {
-    write_synced(&place.temp, like, content).map_err(failed(place, "write the new file"))
+pub(super) fn write_temp(place: &Place, like: &Original, parts: &[&[u8]]) -> Result<(), FileError> {
+    write_synced(&place.temp, like, parts).map_err(failed(place, "write the new file"))
 }
 
 /// Makes the present file the backup too: by a second name, or by a copy where the volume has no
@@ -37,7 +37,7 @@ pub(super) fn keep_as_backup(place: &Place, original: &Original) -> Result<(), F
 
 /// Copies the present file to the backup.
 pub(super) fn copy_to_backup(place: &Place, original: &Original) -> Result<(), FileError> {
-    write_synced(&place.backup_temp, original, &original.content)
+    write_synced(&place.backup_temp, original, &[&original.content])
         .and_then(|()| fs::rename(&place.backup_temp, &place.backup))
         .map_err(failed(place, "copy the old file to a backup"))
 }
@@ -71,7 +71,7 @@ fn failed<'a>(place: &'a Place, step: &'static str) -> impl FnOnce(io::Error) ->
 }
 
 /// A new file at `path` with the owner and mode of `like`, on disk when this returns.
-fn write_synced(path: &Path, like: &Original, content: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, like: &Original, parts: &[&[u8]]) -> io::Result<()> {
     // Nobody else may read it before it has its owner.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let made = file.metadata()?;
@@ -82,7 +82,7 @@ fn write_synced(path: &Path, like: &Original, content: &[u8]) -> io::Result<()> 
         let _ = fchown(&file, None, Some(gid));
     }
     file.set_permissions(fs::Permissions::from_mode(like.metadata.mode() & 0o7777))?;
-    file.write_all(content)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
     file.sync_all()
 }
 

@@ -144,6 +144,7 @@ fn scene(text: &str) -> View {
         .iter()
         .map(|spec| Peer {
             at: at(spec.number),
+            named: true,
             answer: Ok(Report { table: table(&by_number, spec), keys: spec.keys }),
         })
         .collect();

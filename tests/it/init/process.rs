@@ -141,13 +141,8 @@ impl Drop for Running {
 pub fn finish(command: &mut Command) -> (i32, String, String) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take());
-    let mut errors = String::new();
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        out.read_to_string(&mut text).map(|_| text)
-    });
-    err.as_mut().expect("piped").read_to_string(&mut errors).expect("text");
+    let out = read_in_background(child.stdout.take().expect("piped"));
+    let errors = read_in_background(child.stderr.take().expect("piped"));
     let mut running = Running {
         target: child.id() as i32,
         child,
@@ -156,7 +151,15 @@ pub fn finish(command: &mut Command) -> (i32, String, String) {
         seen: Vec::new(),
     };
     let code = running.code();
-    (code, reader.join().expect("no panic").expect("text"), errors)
+    (code, out.join().expect("no panic"), errors.join().expect("no panic"))
+}
+
+fn read_in_background(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("text");
+        text
+    })
 }
 
 /// Sends a signal by its number; `nix` has no real-time signals.

@@ -231,19 +231,33 @@ fn interactive_shell_as_the_child_has_job_control() {
     assert!(!session.unread.contains("no job control"), "{}", session.unread);
     session.type_in("sleep 1000\n");
     let shell = children(session.leader())[0];
+    let mut job = 0;
+    // Not before the exec: until then the job ignores Ctrl-Z, as its shell does.
     wait_until("the shell has a job in the foreground", || {
-        children(shell).first() == Some(&session.foreground())
+        job = session.foreground();
+        program(job).is_some_and(|name| name == "sleep")
     });
     session.type_in(CTRL_Z);
     session.expect("Stopped");
+    session.expect("PROMPT ");
     assert_eq!(session.foreground(), shell);
-    session.type_in("kill %1; wait; exit 8\n");
+    session.type_in("fg\n");
+    wait_until("the job goes on", || session.foreground() == job && state(job) == Some('S'));
+    session.type_in(CTRL_C);
+    session.expect("PROMPT ");
+    session.type_in("exit 8\n");
     let mut status = None;
     wait_until("the init ends", || {
         status = session.leader.try_wait().expect("ours");
         status.is_some()
     });
     assert_eq!(status.and_then(|status| status.code()), Some(8));
+}
+
+/// The name of the program that runs as that process, once there is one.
+fn program(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 #[test]

@@ -198,3 +198,15 @@ fn head_of_one_version_and_tail_of_another_is_never_whole() {
         }
     }
 }
+
+#[test]
+fn flag_of_a_later_version_is_passed_over_in_a_reply_and_refused_in_a_file() {
+    let line =
+        format!("{} 10.0.0.1:7000@17000 myself,draining,master - 0 0 1 connected", "a".repeat(40));
+    let nodes = parse_reply(&line).unwrap();
+    assert!(nodes[0].flags.myself && nodes[0].flags.master);
+    assert!(matches!(
+        assess(format!("{line}\nvars currentEpoch 1 lastVoteEpoch 0\n").as_bytes()),
+        Verdict::Strange(_)
+    ));
+}

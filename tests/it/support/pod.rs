@@ -321,9 +321,12 @@ impl Drop for Pod {
     }
 }
 
-/// The program under test: Cargo names it for tests and benchmarks; an example finds it beside
-/// its own directory.
+/// The program under test: the one that `REJOIN_PROGRAM` names; or the one that Cargo names for
+/// tests and benchmarks; or, for an example, the one beside its own directory.
 pub fn rejoin() -> PathBuf {
+    if let Some(path) = std::env::var_os("REJOIN_PROGRAM") {
+        return path.into();
+    }
     match option_env!("CARGO_BIN_EXE_rejoin") {
         Some(path) => path.into(),
         None => {

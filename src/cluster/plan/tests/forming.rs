@@ -137,7 +137,7 @@ fn peer_that_is_no_redis_or_has_another_password_is_held() {
         Failure::Said(Answer::Refused("WRONGPASS".to_owned())),
     ] {
         let mut view = scene(&without(SIX_FRESH, 5));
-        view.peers.push(Peer { at: at(5), answer: Err(failure) });
+        view.peers.push(Peer { at: at(5), named: true, answer: Err(failure) });
         assert_held(&plan_of(&view), "unusable_peer");
     }
 }
@@ -146,7 +146,7 @@ fn peer_that_is_no_redis_or_has_another_password_is_held() {
 fn peer_that_does_not_answer_yet_is_only_waited_for() {
     for failure in [Failure::Silent("refused".to_owned()), Failure::Said(Answer::Loading)] {
         let mut view = scene(&without(SIX_FRESH, 5));
-        view.peers.push(Peer { at: at(5), answer: Err(failure) });
+        view.peers.push(Peer { at: at(5), named: true, answer: Err(failure) });
         let plan = plan_of(&view);
         assert!(matches!(plan.membership, Membership::AwaitingPeers(_)), "{plan:#?}");
     }
@@ -155,7 +155,11 @@ fn peer_that_does_not_answer_yet_is_only_waited_for() {
 #[test]
 fn address_that_nobody_answers_at_does_not_hinder_the_rest() {
     let mut view = scene(SIX_FRESH);
-    view.peers.push(Peer { at: at(99), answer: Err(Failure::Silent("refused".to_owned())) });
+    view.peers.push(Peer {
+        at: at(99),
+        named: true,
+        answer: Err(Failure::Silent("refused".to_owned())),
+    });
     assert!(plan_of(&view).steps.contains(&Step::AddSlots(seat_range(0, 3))));
 }
 
@@ -216,7 +220,11 @@ fn pod_with_data_does_not_join_by_itself() {
 fn cluster_of_the_fewer_is_not_joined() {
     let mut view = scene(FORMED_WITHOUT_FIVE);
     for number in 20..25 {
-        view.peers.push(Peer { at: at(number), answer: Err(Failure::Silent(String::new())) });
+        view.peers.push(Peer {
+            at: at(number),
+            named: true,
+            answer: Err(Failure::Silent(String::new())),
+        });
     }
     assert_held(&plan_of(&view), "no_majority");
 }

@@ -148,3 +148,37 @@ fn cluster_that_was_ok_is_not_settled_while_its_state_is_fail() {
     view.own.state_ok = false;
     assert!(!plan_of(&view).settled);
 }
+
+/// Pod 0 came back first after all had gone.
+fn alone() -> View {
+    let mut view = scene(WHOLE);
+    view.peers.clear();
+    view.own.state_ok = false;
+    view
+}
+
+#[test]
+fn member_that_came_back_first_waits_for_pods_that_are_not_created_yet() {
+    assert_eq!(waits_for(&alone()).as_deref(), Some("1 of the 3 masters answer"));
+}
+
+#[test]
+fn replica_waits_for_its_master_even_if_most_masters_are_there() {
+    let text = line(WHOLE, 0, "").replace("0 epoch=1 slots=0-5460", "0 epoch=3 of=2");
+    let mut view = scene(&text.replace("3 epoch=1 of=0", "3 epoch=1 slots=0-5460"));
+    view.own.state_ok = false;
+    view.peers.remove(1);
+    assert!(waits_for(&view).is_some_and(|what| what.contains("its master")));
+}
+
+#[test]
+fn pod_that_exists_but_is_out_of_reach_is_not_waited_for() {
+    let mut view = alone();
+    let answer = Err(Failure::Silent("timed out".to_owned()));
+    view.peers.push(Peer { at: at(1), named: true, answer });
+    assert_eq!(waits_for(&view), None);
+    view.peers[0].named = false;
+    assert!(waits_for(&view).is_some());
+    view.discovery = Discovery::Failed("timed out".to_owned());
+    assert_eq!(waits_for(&view), None);
+}
