@@ -59,11 +59,11 @@ impl Observer {
     /// Asks the own server one thing.
     ///
     /// # Errors
-    /// As [`Failure`] says; after [`Failure::Silent`] the next call connects anew.
+    /// As [`Failure`] says; where it ends the connection, the next call connects anew.
     pub async fn ask_own(&mut self, words: &[&str]) -> Result<String, Failure> {
         let connection = self.own_connection().await?;
         let reply = connection.text(words).await;
-        self.forget_own_if_silent(reply)
+        self.forget_own_if_ended(reply)
     }
 
     /// `CLUSTER subcommand...` on the own server.
@@ -120,7 +120,7 @@ impl Observer {
             })
         };
         let own = read();
-        self.forget_own_if_silent(own)
+        self.forget_own_if_ended(own)
     }
 
     /// Everything: finds the other pods and asks each of them.
@@ -220,8 +220,8 @@ impl Observer {
         Err(failure)
     }
 
-    fn forget_own_if_silent<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
-        if matches!(reply, Err(Failure::Silent(_) | Failure::Garbage(_))) {
+    fn forget_own_if_ended<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
+        if reply.as_ref().is_err_and(Failure::ends_connection) {
             self.own = None;
         }
         reply

@@ -41,7 +41,10 @@ impl Watch {
             Failure::Silent(error) => self.silent(now, error),
             Failure::Said(answer) => self.said(now, answer.clone()),
             Failure::Garbage(what) => self.said(now, Answer::Other(what.clone())),
-            Failure::Ours(what) => self.seen.membership = Membership::Pending(what.clone()),
+            Failure::Ours(what) => {
+                self.seen.unasked = Some(what.clone());
+                self.seen.silent = None;
+            }
         }
     }
 
@@ -78,9 +81,11 @@ impl Watch {
     fn said(&mut self, now: Instant, answer: Answer) {
         self.seen.last_answer = Some((now, answer));
         self.seen.silent = None;
+        self.seen.unasked = None;
     }
 
     fn silent(&mut self, now: Instant, error: &str) {
+        self.seen.unasked = None;
         let silence = self.seen.silent.get_or_insert_with(|| Silence {
             since: now,
             attempts: 0,
