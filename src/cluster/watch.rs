@@ -50,7 +50,7 @@ impl Watch {
 
     /// The server reported all of this.
     pub fn own(&mut self, now: Instant, own: &Own) {
-        self.answered(now);
+        self.said(now, if own.serves { Answer::Ok } else { Answer::MasterDown });
         self.state(own.state_ok);
         self.role(own.replication.role.clone());
     }

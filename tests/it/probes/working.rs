@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{LIMIT, WELL, alone, pair, wait_says, well};
+use crate::support::fleet::{Fleet, Recipe};
 use crate::support::left_out::left_out;
 use crate::support::process::run;
 use crate::support::server::{any_server, servers};
@@ -77,6 +78,24 @@ fn replica_that_refuses_to_serve_without_its_master_is_alive_but_not_ready() {
         );
         fleet.pods[0].start();
         wait_says(&fleet.pods[1], ["live: ", "ready: a replica, cluster_state is ok", "started: "]);
+    }
+}
+
+#[test]
+fn replicas_that_refuse_to_serve_are_seen_and_healed_on_new_addresses() {
+    for server in servers() {
+        let recipe = Recipe::wrapped(&server, 1);
+        let conf = vec!["replica-serve-stale-data no".to_owned()];
+        let mut fleet = Fleet::started(&Recipe { conf, ..recipe });
+        fleet.wait_whole(LIMIT);
+        // Not by SIGTERM, which a server refuses while it writes its first append-only file.
+        fleet.pods.iter_mut().for_each(|pod| _ = pod.kill());
+        let new = fleet.spare.clone();
+        for (pod, ip) in fleet.pods.iter_mut().zip(new) {
+            pod.ip = ip;
+            pod.start();
+        }
+        fleet.wait_whole(LIMIT);
     }
 }
 
