@@ -46,6 +46,9 @@ pub enum Answer {
     Refused(String),
     /// The server has no room for another client.
     MaxClients,
+    /// The server took our connection and closed it without a word. The kernel alone takes
+    /// connections of a server that hangs, but closes none.
+    HungUp,
     /// Any other error reply; holds the server's line.
     Other(String),
 }
@@ -115,6 +118,9 @@ pub struct Observation {
     pub last_answer: Option<(Instant, Answer)>,
     /// The attempts since the last answer that got none, if there are any.
     pub silent: Option<Silence>,
+    /// Why we could not even ask at the last attempt, if that was our own fault: it says nothing
+    /// about the server.
+    pub unasked: Option<String>,
     /// The role, once known.
     pub role: Option<Role>,
     /// `cluster_state:ok` as last reported.
@@ -134,6 +140,7 @@ impl Observation {
             cluster_enabled: false,
             last_answer: None,
             silent: None,
+            unasked: None,
             role: None,
             state_ok: false,
             state_ok_once: false,

@@ -2,6 +2,7 @@
 //! wrong. Every wait in it is bounded.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,10 @@ use crate::config::server::dial::Dial;
 use crate::config::server::{ServerConfig, Tls};
 use crate::health::Answer;
 
+use heard::{FirstLine, Heard};
+
 pub mod answer;
+mod heard;
 pub mod tls;
 
 /// Longest wait for a connection, and then for each reply. A server that is alive but busy is
@@ -39,6 +43,20 @@ pub enum Failure {
     Ours(String),
 }
 
+impl Failure {
+    /// Whether the connection that it came over is of no more use: broken, or without a login that
+    /// a new one might have by now.
+    pub fn ends_connection(&self) -> bool {
+        match self {
+            Failure::Silent(_) | Failure::Garbage(_) => true,
+            Failure::Said(answer) => {
+                matches!(answer, Answer::MaxClients | Answer::HungUp | Answer::Refused(_))
+            }
+            Failure::Ours(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -53,7 +71,7 @@ impl fmt::Display for Failure {
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Failure {
         match error.kind() {
-            ErrorKind::Io => Failure::Silent(error.to_string()),
+            ErrorKind::Io => Failure::Silent(words(&error)),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
                 Failure::Garbage(error.to_string())
             }
@@ -108,7 +126,7 @@ impl Dialer {
     }
 
     async fn open(&self, to: &Dial, password: Option<Secret>) -> Result<Connection, Failure> {
-        let silent = |error: std::io::Error| Failure::Silent(error.to_string());
+        let silent = |error: io::Error| Failure::Silent(words(&error));
         let connection = match to {
             Dial::Tcp(at) => {
                 let stream = TcpStream::connect(at).await.map_err(silent)?;
@@ -118,7 +136,8 @@ impl Dialer {
                 let connector = tls::connector(&self.tls).map_err(Failure::Ours)?;
                 let stream = TcpStream::connect(at).await.map_err(silent)?;
                 let name = ServerName::IpAddress(at.ip().into());
-                Connection::over(connector.connect(name, stream).await.map_err(silent)?).await?
+                let stream = connector.connect(name, stream).await.map_err(no_tls)?;
+                Connection::over(stream).await?
             }
             Dial::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(silent)?;
@@ -155,6 +174,7 @@ impl Dialer {
 #[derive(Clone)]
 pub struct Connection {
     inner: MultiplexedConnection,
+    first: FirstLine,
     _driver: Arc<Driver>,
 }
 
@@ -175,15 +195,17 @@ impl Connection {
         let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
         // The bound is our own, in `send`, which says what was waited for.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let (inner, driver) =
-            MultiplexedConnection::new_with_config(&plain, stream, config).await?;
-        Ok(Connection { inner, _driver: Arc::new(Driver(tokio::spawn(driver))) })
+        let (stream, first) = Heard::new(stream);
+        let (inner, driver) = MultiplexedConnection::new_with_config(&plain, stream, config)
+            .await
+            .map_err(|error| explained(error, &first))?;
+        Ok(Connection { inner, first, _driver: Arc::new(Driver(tokio::spawn(driver))) })
     }
 
     /// Sends one command, its words as given, and waits for the reply.
     ///
     /// # Errors
-    /// As [`Failure`] says. After [`Failure::Silent`] the connection is of no more use.
+    /// As [`Failure`] says; see [`Failure::ends_connection`].
     pub async fn ask(&self, words: &[&str]) -> Result<Value, Failure> {
         let mut command = Cmd::new();
         for word in words {
@@ -213,8 +235,37 @@ impl Connection {
     async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut inner = self.inner.clone();
         match timeout(PATIENCE, inner.send_packed_command(command)).await {
-            Ok(reply) => Ok(reply?.extract_error()?),
+            Ok(Ok(reply)) => Ok(reply.extract_error()?),
+            Ok(Err(error)) => Err(explained(error, &self.first)),
             Err(_) => Err(Failure::Silent(format!("no reply within {PATIENCE:?}"))),
         }
     }
+}
+
+/// A connection broke: because of what the server said last, or without any reason that we know.
+fn explained(error: RedisError, first: &FirstLine) -> Failure {
+    match (Failure::from(error), first.farewell()) {
+        (Failure::Silent(_), Some(answer)) => Failure::Said(answer),
+        (failure, _) => failure,
+    }
+}
+
+/// No TLS over a connection that there is. Whoever closes it, or takes part but does not agree, is
+/// alive; a server without room for another client closes it before the handshake
+/// (`acceptCommonHandler` in `src/networking.c`).
+fn no_tls(error: io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::BrokenPipe => {
+            Failure::Said(Answer::HungUp)
+        }
+        Kind::InvalidData => Failure::Garbage(format!("no TLS: {error}")),
+        _ => Failure::Silent(words(&error)),
+    }
+}
+
+/// The error in words, without the number that the standard library appends.
+fn words(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

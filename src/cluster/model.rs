@@ -128,6 +128,8 @@ pub struct Own {
     pub table: Table,
     /// `DBSIZE`: keys in database 0, the only one in cluster mode.
     pub keys: u64,
+    /// It serves its keys. `false`: it answers `MASTERDOWN` to whoever asks for them.
+    pub serves: bool,
     /// `cluster_state:ok`.
     pub state_ok: bool,
     /// `cluster_current_epoch`.

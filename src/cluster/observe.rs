@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::config::server::ServerConfig;
 use crate::config::server::dial::Dial;
 use crate::discovery::Finder;
+use crate::health::Answer;
 use crate::nodes_conf::{self, NodeId};
 use crate::redis::{Connection, Dialer, Failure, PATIENCE};
 
@@ -59,11 +60,11 @@ impl Observer {
     /// Asks the own server one thing.
     ///
     /// # Errors
-    /// As [`Failure`] says; after [`Failure::Silent`] the next call connects anew.
+    /// As [`Failure`] says; where it ends the connection, the next call connects anew.
     pub async fn ask_own(&mut self, words: &[&str]) -> Result<String, Failure> {
         let connection = self.own_connection().await?;
         let reply = connection.text(words).await;
-        self.forget_own_if_silent(reply)
+        self.forget_own_if_ended(reply)
     }
 
     /// `CLUSTER subcommand...` on the own server.
@@ -94,7 +95,7 @@ impl Observer {
         self.ask_own(&[&info, section]).await
     }
 
-    /// The own server in full, in one round trip.
+    /// The own server in full, in one round trip, or two where it refuses to read data.
     ///
     /// # Errors
     /// As [`Observer::ask_own`].
@@ -107,20 +108,22 @@ impl Observer {
             connection.text(&nodes),
             connection.text(&state),
             connection.text(&replication),
-            connection.number(&["DBSIZE"]),
+            keys(&connection, info),
         );
         let read = || -> Result<Own, Failure> {
+            let (keys, serves) = keys?;
             let state = state?;
             Ok(Own {
                 table: table(&nodes?)?,
                 state_ok: replies::state_is_ok(&state),
                 current_epoch: replies::current_epoch(&state),
                 replication: replication_of(&replication?),
-                keys: keys?,
+                keys,
+                serves,
             })
         };
         let own = read();
-        self.forget_own_if_silent(own)
+        self.forget_own_if_ended(own)
     }
 
     /// Everything: finds the other pods and asks each of them.
@@ -176,8 +179,8 @@ impl Observer {
             let connection = self.connect(at).await?;
             let nodes = [self.cluster.as_str(), "NODES"];
             let (nodes, keys) =
-                tokio::join!(connection.text(&nodes), connection.number(&["DBSIZE"]));
-            Ok((Report { table: table(&nodes?)?, keys: keys? }, connection))
+                tokio::join!(connection.text(&nodes), keys(&connection, &self.info));
+            Ok((Report { table: table(&nodes?)?, keys: keys?.0 }, connection))
         };
         match timeout(patience, asked).await {
             Ok(Ok((report, connection))) => (Ok(report), Some(connection)),
@@ -222,8 +225,8 @@ impl Observer {
         Err(failure)
     }
 
-    fn forget_own_if_silent<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
-        if matches!(reply, Err(Failure::Silent(_) | Failure::Garbage(_))) {
+    fn forget_own_if_ended<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
+        if reply.as_ref().is_err_and(Failure::ends_connection) {
             self.own = None;
         }
         reply
@@ -239,6 +242,18 @@ impl FilterOwn for Result<Report, Failure> {
     fn filter_own(self, own: NodeId, at: IpAddr, own_ip: Option<IpAddr>) -> Option<Self> {
         let is_own = self.as_ref().is_ok_and(|report| report.table.id() == own);
         (!is_own || own_ip.is_some_and(|ip| ip != at)).then_some(self)
+    }
+}
+
+/// How many keys a server holds, and whether it serves them: a replica without its master does not
+/// where `replica-serve-stale-data` is `no`. Then `DBSIZE` is refused, yet all else can be had, and
+/// is what its link is healed by.
+async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failure> {
+    match connection.number(&["DBSIZE"]).await {
+        Err(Failure::Said(Answer::MasterDown)) => {
+            Ok((replies::keys(&connection.text(&[info, "keyspace"]).await?), false))
+        }
+        keys => Ok((keys?, true)),
     }
 }
 

@@ -29,6 +29,13 @@ pub fn current_epoch(cluster_info: &str) -> u64 {
     field(cluster_info, "cluster_current_epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
 }
 
+/// The keys of database 0, the only one in cluster mode, from `INFO keyspace`; without any, the
+/// database is not listed.
+pub fn keys(info: &str) -> u64 {
+    let keys = field(info, "db0").and_then(|db| db.strip_prefix("keys=")?.split(',').next());
+    keys.and_then(|keys| keys.parse().ok()).unwrap_or(0)
+}
+
 /// `7.0.15`, or `valkey 8.1.1`, from `INFO server`. Valkey reports a fixed `redis_version` besides.
 pub fn version(info: &str) -> Option<String> {
     match field(info, "valkey_version") {
@@ -56,6 +63,12 @@ mod tests {
         let up = REPLICA.replace("down", "up");
         assert_eq!(role(&up), Role::Replica { link_up: true, synced_once: true });
         assert_eq!(role("role:master\r\n"), Role::Master);
+    }
+
+    #[test]
+    fn keys_are_those_of_database_0() {
+        assert_eq!(keys("# Keyspace\r\ndb0:keys=12,expires=3,avg_ttl=0\r\n"), 12);
+        assert_eq!(keys("# Keyspace\r\n"), 0);
     }
 
     #[test]

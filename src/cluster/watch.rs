@@ -41,13 +41,16 @@ impl Watch {
             Failure::Silent(error) => self.silent(now, error),
             Failure::Said(answer) => self.said(now, answer.clone()),
             Failure::Garbage(what) => self.said(now, Answer::Other(what.clone())),
-            Failure::Ours(what) => self.seen.membership = Membership::Pending(what.clone()),
+            Failure::Ours(what) => {
+                self.seen.unasked = Some(what.clone());
+                self.seen.silent = None;
+            }
         }
     }
 
     /// The server reported all of this.
     pub fn own(&mut self, now: Instant, own: &Own) {
-        self.answered(now);
+        self.said(now, if own.serves { Answer::Ok } else { Answer::MasterDown });
         self.state(own.state_ok);
         self.role(own.replication.role.clone());
     }
@@ -83,9 +86,11 @@ impl Watch {
     fn said(&mut self, now: Instant, answer: Answer) {
         self.seen.last_answer = Some((now, answer));
         self.seen.silent = None;
+        self.seen.unasked = None;
     }
 
     fn silent(&mut self, now: Instant, error: &str) {
+        self.seen.unasked = None;
         let silence = self.seen.silent.get_or_insert_with(|| Silence {
             since: now,
             attempts: 0,

@@ -24,6 +24,9 @@ pub fn live(seen: &Observation, now: Instant, bound: Duration) -> Verdict {
         }
         Phase::Running(_) => {}
     }
+    if let Some(why) = &seen.unasked {
+        return verdict(true, &format!("the server could not be asked: {why}"));
+    }
     if let Some(silence) = &seen.silent {
         let length = seen.written.saturating_duration_since(silence.since);
         let proven = length > bound && silence.attempts >= SILENT_ATTEMPTS;
@@ -56,13 +59,14 @@ pub fn startup(seen: &Observation, now: Instant) -> Verdict {
     if let Phase::Waiting(why) = &seen.phase {
         return verdict(false, &format!("the server waits: {why}"));
     }
-    match (answer(seen), &seen.silent) {
-        (Some((at, answer)), _) => {
+    match (answer(seen), &seen.unasked, &seen.silent) {
+        (Some((at, answer)), _, _) => {
             let (name, age) = (name(answer), age(now, at));
             verdict(true, &format!("the server answered {name}, last {age} ago"))
         }
-        (None, Some(silence)) => verdict(false, &no_answer(silence, now)),
-        (None, None) => verdict(false, "the server was started and has not been asked yet"),
+        (None, Some(why), _) => verdict(false, &format!("the server could not be asked: {why}")),
+        (None, None, Some(silence)) => verdict(false, &no_answer(silence, now)),
+        (None, None, None) => verdict(false, "the server was started and has not been asked yet"),
     }
 }
 
@@ -75,6 +79,9 @@ fn readiness(seen: &Observation, now: Instant, stale: Duration) -> Result<String
     }
     if now.saturating_duration_since(seen.written) > stale {
         return Err(format!("the keeper last looked {} ago", age(now, seen.written)));
+    }
+    if let Some(why) = &seen.unasked {
+        return Err(format!("the server could not be asked: {why}"));
     }
     if let Some(silence) = &seen.silent {
         return Err(no_answer(silence, now));
@@ -94,6 +101,9 @@ fn readiness(seen: &Observation, now: Instant, stale: Duration) -> Result<String
         }
         Answer::Refused(line) => Err(format!("our login is refused: {line}")),
         Answer::MaxClients => Err("the server has no room for another client".to_owned()),
+        Answer::HungUp => {
+            Err("the server closes our connections at once; has it too many clients?".to_owned())
+        }
         Answer::Other(line) => Err(format!("the server answers an error: {line}")),
     }
 }
@@ -143,6 +153,7 @@ fn name(answer: &Answer) -> &str {
         Answer::Busy => "BUSY",
         Answer::MasterDown => "MASTERDOWN",
         Answer::MaxClients => "max number of clients reached",
+        Answer::HungUp => "by closing the connection",
         Answer::Refused(line) | Answer::Other(line) => {
             line.split_whitespace().next().unwrap_or("an error")
         }

@@ -29,6 +29,7 @@ impl fmt::Display for Answer {
             Answer::Busy => f.write_str("BUSY"),
             Answer::MasterDown => f.write_str("MASTERDOWN"),
             Answer::MaxClients => f.write_str("max number of clients reached"),
+            Answer::HungUp => f.write_str("by closing the connection"),
             Answer::Refused(line) | Answer::Other(line) => f.write_str(line),
         }
     }

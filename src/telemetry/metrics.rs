@@ -125,7 +125,8 @@ fn holds(board: &Board, now: Instant) -> Family<Kind, Gauge> {
 fn register_server(registry: &mut Registry, board: &Board, now: Instant) {
     let seen = board.observation();
     let up = Gauge::<i64>::default();
-    up.set(i64::from(seen.silent.is_none() && seen.last_answer.is_some()));
+    let failed = seen.silent.is_some() || seen.unasked.is_some();
+    up.set(i64::from(!failed && seen.last_answer.is_some()));
     registry.register("server_up", "1 if the last attempt to reach the server was answered", up);
     if let Some((at, _)) = seen.last_answer {
         let age = Seconds::default();

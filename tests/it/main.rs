@@ -7,4 +7,5 @@ mod ground;
 mod http;
 mod init;
 mod nodes_conf;
+mod probes;
 mod support;

@@ -116,7 +116,10 @@ fn gate(view: &View, shape: Shape, number: u64) -> Result<(), Gate> {
 fn unusable(view: &View) -> Vec<(String, Reason)> {
     use crate::health::Answer;
     let wrong = |failure: &Failure| {
-        !matches!(failure, Failure::Silent(_) | Failure::Said(Answer::Loading | Answer::Busy))
+        !matches!(
+            failure,
+            Failure::Silent(_) | Failure::Said(Answer::Loading | Answer::Busy | Answer::HungUp)
+        )
     };
     view.peers
         .iter()

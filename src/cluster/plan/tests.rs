@@ -152,6 +152,7 @@ fn scene(text: &str) -> View {
         own: Own {
             table: table(&by_number, own),
             keys: own.keys,
+            serves: true,
             state_ok: true,
             current_epoch: 6,
             replication: Replication {

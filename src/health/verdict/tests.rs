@@ -252,3 +252,35 @@ fn reason_is_one_bounded_line_whatever_the_server_says() {
     assert!(!reason.contains(char::is_control), "{reason:?}");
     assert!(reason.chars().count() < QUOTED_MAX + 20, "{reason}");
 }
+
+#[test]
+fn server_that_hangs_up_is_alive() {
+    answers(
+        Answer::HungUp,
+        "by closing the connection",
+        "not ready: the server closes our connections at once; has it too many clients?",
+    );
+}
+
+#[test]
+fn fault_of_our_own_says_nothing_about_the_server() {
+    let why = "the server could not be asked: cannot read the password file /f";
+    let unasked = |seen: &mut Observation| {
+        seen.unasked = Some("cannot read the password file /f".to_owned());
+    };
+    says(
+        |seen, _| unasked(seen),
+        [
+            &format!("live: {why}"),
+            &format!("not ready: {why}"),
+            "started: the server answered OK, last 0.4 s ago",
+        ],
+    );
+    says(
+        |seen, _| {
+            unasked(seen);
+            seen.last_answer = None;
+        },
+        [&format!("live: {why}"), &format!("not ready: {why}"), &format!("not started: {why}")],
+    );
+}
