@@ -1,5 +1,7 @@
 //! The integration tests.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod cli;
 mod config;
 mod forming;
