@@ -14,7 +14,8 @@
 //! | Redis 7.2 and later, Valkey | `ip:port@bus-port,[hostname][,name=value...]` |
 //!
 //! The parser accepts what the servers accept, within reason, and refuses the rest: nothing that
-//! was not understood is ever rewritten. [`with_own_ip`] keeps every byte but those of one address.
+//! was not understood is ever rewritten. [`with_own_ip`] keeps every byte but those of one address,
+//! and of a shard id on which servers would not start.
 
 mod error;
 mod file;
@@ -27,7 +28,7 @@ pub use error::{Doubt, LineError, LineErrorKind, ParseError};
 pub use file::{Verdict, assess, parse, parse_reply, with_own_ip};
 pub use line::parse_line;
 pub use model::{Address, Flags, Node, NodeId, NodesConf, SlotRange};
-pub use scan::Reading;
+pub use scan::{Corrected, Reading};
 
 /// The highest hash slot; there are 16384 (`CLUSTER_SLOTS` in `src/cluster.h`).
 pub const LAST_SLOT: u16 = 16383;

@@ -29,7 +29,7 @@ use std::path::Path;
 pub use error::{FileError, LockError};
 pub use lock::Lock;
 
-use crate::nodes_conf::{self, Doubt, ParseError, Reading, Verdict};
+use crate::nodes_conf::{self, Corrected, Doubt, ParseError, Reading, Verdict};
 use place::{Original, Place};
 
 /// What [`correct`] found and did. `Display` gives a line for the log.
@@ -45,12 +45,14 @@ pub enum Outcome {
         /// What became of `nodes.conf.bak`.
         backup: Backup,
     },
-    /// The address was corrected.
+    /// The address was corrected, or a shard id on which servers refuse to start.
     Rewritten {
         /// The address that the file had; may be empty or a host name.
         from: String,
         /// The address that it has now.
         to: IpAddr,
+        /// How many replicas were put into the shard of their master.
+        shards: usize,
         /// What became of `nodes.conf.bak`.
         backup: Backup,
     },
@@ -74,8 +76,15 @@ impl fmt::Display for Outcome {
                 "nodes.conf is empty and has no backup: the server starts as a new node",
             ),
             Self::AlreadyRight { backup } => write!(f, "own address is right already{backup}"),
-            Self::Rewritten { from, to, backup } => {
-                write!(f, "own address changed from \"{from}\" to {to}{backup}")
+            Self::Rewritten { from, to, shards, backup } => {
+                match from.parse() == Ok(*to) {
+                    true => f.write_str("own address is right already")?,
+                    false => write!(f, "own address changed from \"{from}\" to {to}")?,
+                }
+                if *shards > 0 {
+                    write!(f, "; replicas put into the shard of their master: {shards}")?;
+                }
+                write!(f, "{backup}")
             }
             Self::Restored { why, from, to } => write!(
                 f,
@@ -173,14 +182,14 @@ fn set_ip(
     doubt: Option<Doubt>,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    let Some((before, new_ip, after)) = reading.parts_with_own_ip(ip) else {
+    let Some(Corrected { parts, shards }) = reading.corrected(ip) else {
         let backup = match doubt {
             Some(doubt) => Backup::Doubtful(doubt),
             None => renew_backup(place, original, reading),
         };
         return Ok(Outcome::AlreadyRight { backup });
     };
-    replace::write_temp(place, original, &[before, new_ip.as_bytes(), after])?;
+    replace::write_temp(place, original, &parts)?;
     let backup = match doubt {
         Some(doubt) => Backup::Doubtful(doubt),
         None => {
@@ -189,7 +198,7 @@ fn set_ip(
         }
     };
     replace::put_in_place(place)?;
-    Ok(Outcome::Rewritten { from: reading.own_ip().to_owned(), to: ip, backup })
+    Ok(Outcome::Rewritten { from: reading.own_ip().to_owned(), to: ip, shards, backup })
 }
 
 /// Copies the file to its backup, unless the backup says the same.
@@ -213,10 +222,8 @@ fn put_back(
     why: Damage,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    match saved.parts_with_own_ip(ip) {
-        Some((before, ip, after)) => {
-            replace::write_temp(place, damaged, &[before, ip.as_bytes(), after])?;
-        }
+    match saved.corrected(ip) {
+        Some(Corrected { parts, .. }) => replace::write_temp(place, damaged, &parts)?,
         None => replace::write_temp(place, damaged, &[saved.file()])?,
     }
     if why != Damage::ZeroLength {

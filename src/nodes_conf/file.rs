@@ -34,12 +34,16 @@ pub fn parse_reply(reply: impl AsRef<[u8]>) -> Result<Vec<Node>, ParseError> {
 /// The file with `ip` as the own node's address, and every other byte as it was: the bytes given
 /// where the address is right already (also where it is spelled in another way).
 ///
+/// One thing more is put right, as the latest servers do when they load the file: a replica whose
+/// shard id is not its master's gets its master's. Servers leave such files, and then many of them
+/// refuse to start.
+///
 /// # Errors
 /// As [`parse`]: what was not understood in all its lines is not rewritten.
 pub fn with_own_ip(file: &[u8], ip: IpAddr) -> Result<Cow<'_, [u8]>, ParseError> {
-    Ok(match Reading::of(file)?.parts_with_own_ip(ip) {
+    Ok(match Reading::of(file)?.corrected(ip) {
         None => Cow::Borrowed(file),
-        Some((before, ip, after)) => Cow::Owned([before, ip.as_bytes(), after].concat()),
+        Some(corrected) => Cow::Owned(corrected.parts.concat()),
     })
 }
 
@@ -172,6 +176,47 @@ mod tests {
         let file = OWN.replace("10.0.0.1", "fd00:0:0::1");
         let same = with_own_ip(file.as_bytes(), "fd00::1".parse().expect("an address"));
         assert!(matches!(same, Ok(Cow::Borrowed(_))));
+    }
+
+    /// The own node, a master, and its replica, in the shards of these digits.
+    fn shards(master: &str, replica: &str) -> [String; 2] {
+        let in_shard = |line: &str, digit: &str| {
+            let address = format!("000,,tls-port=0,shard-id={},x=y ", digit.repeat(40));
+            line.replacen("000 ", &address, 1)
+        };
+        let replica = in_shard(PEER, replica)
+            .replacen("master -", &format!("slave {}", &OWN[..40]), 1)
+            .replace(" 5461-16383", "");
+        [in_shard(OWN, master), replica]
+    }
+
+    #[test]
+    fn replica_is_put_into_the_shard_of_its_master() {
+        let ([own, stray], [_, right]) = (shards("a", "b"), shards("a", "a"));
+        for (file, expected) in [
+            ([own.as_str(), &stray, VARS], [own.as_str(), &right, VARS]),
+            ([&stray, VARS, &own], [&right, VARS, &own]),
+        ] {
+            let (file, expected) = (file.concat(), expected.concat());
+            for ip in ["10.0.0.1", "fd00::1"] {
+                let new = with_own_ip(file.as_bytes(), ip.parse().expect("an address"));
+                let new = String::from_utf8(new.expect("whole").into_owned()).expect("text");
+                assert_eq!(new, expected.replace("10.0.0.1", ip));
+            }
+        }
+    }
+
+    #[test]
+    fn shard_ids_are_left_alone_where_they_are_right_or_nothing_to_go_by() {
+        let ([own, right], [_, stray]) = (shards("a", "a"), shards("a", "b"));
+        let nobody = stray.replace(&OWN[..40], &"c".repeat(40));
+        let no_id = own.replace(&"a".repeat(40), "a");
+        for parts in [[&own, &right], [&own, &nobody], [&OWN.to_owned(), &stray], [&no_id, &stray]]
+        {
+            let file = [parts[0], parts[1], VARS].concat();
+            let same = with_own_ip(file.as_bytes(), "10.0.0.1".parse().expect("an address"));
+            assert!(matches!(same, Ok(Cow::Borrowed(_))), "{file}");
+        }
     }
 
     #[test]

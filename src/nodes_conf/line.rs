@@ -28,7 +28,7 @@ pub(super) struct View<'a> {
     unknown_flag: Option<&'a [u8]>,
     /// The column of the flags.
     pub(super) flags_column: usize,
-    master: Option<NodeId>,
+    pub(super) master: Option<NodeId>,
     pub(super) ping_sent_ms: u64,
     pub(super) pong_received_ms: u64,
     config_epoch: u64,
@@ -123,7 +123,13 @@ impl<'a> View<'a> {
     }
 }
 
-impl AddressView<'_> {
+impl<'a> AddressView<'a> {
+    /// The shard that the node is in (Redis 7.2 and later, Valkey); `None` too for what is no id.
+    pub(super) fn shard_id(&self) -> Option<&'a str> {
+        let shard = self.aux?.split(',').find_map(|part| part.strip_prefix("shard-id="))?;
+        NodeId::from_bytes(shard.as_bytes()).ok().map(|_| shard)
+    }
+
     fn to_address(self) -> Address {
         let aux = self.aux.into_iter().flat_map(|aux| aux.split(','));
         let aux = aux.filter_map(|part| part.split_once('='));

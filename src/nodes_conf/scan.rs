@@ -1,5 +1,6 @@
 //! One pass over a file's lines.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -59,15 +60,48 @@ impl<'a> Reading<'a> {
         self.views[self.own].address.ip
     }
 
-    /// The file with `ip` as the own node's address, in parts that follow each other: what is
-    /// before the address, the address, and what is after it. `None` where it is right already,
-    /// also in another spelling.
-    pub fn parts_with_own_ip(&self, ip: IpAddr) -> Option<(&'a [u8], String, &'a [u8])> {
-        if self.own_ip().parse() == Ok(ip) {
+    /// The file with `ip` as the own node's address, and with each replica in the shard of its
+    /// master. `None` where all of that is right already, the address in any spelling.
+    pub fn corrected(&self, ip: IpAddr) -> Option<Corrected<'a>> {
+        let mut edits = self.stray_shards();
+        let shards = edits.len();
+        if self.own_ip().parse() != Ok(ip) {
+            edits.push((self.own_ip.clone(), ip.to_string().into_bytes().into()));
+        }
+        if edits.is_empty() {
             return None;
         }
-        let (before, after) = (&self.file[..self.own_ip.start], &self.file[self.own_ip.end..]);
-        Some((before, ip.to_string(), after))
+        edits.sort_unstable_by_key(|(range, _)| range.start);
+        let (mut parts, mut end) = (Vec::with_capacity(2 * edits.len() + 1), 0);
+        for (range, new) in edits {
+            parts.push(Cow::Borrowed(&self.file[end..range.start]));
+            parts.push(new);
+            end = range.end;
+        }
+        parts.push(Cow::Borrowed(&self.file[end..]));
+        Some(Corrected { parts, shards })
+    }
+
+    /// Where in the file a replica has another shard id than its master, and the master's.
+    ///
+    /// A server that is killed before a new replica has told it its shard leaves such a file, and
+    /// Redis 7.2 and 7.4 and Valkey up to 8.1 then refuse to start on it (Valkey issues 774, 2090
+    /// and 2171). Later ones put the replica into its master's shard when they load the file
+    /// (`clusterLoadConfig`; Redis pull request 13468, Valkey pull request 2174).
+    fn stray_shards(&self) -> Vec<(Range<usize>, Cow<'a, [u8]>)> {
+        let shard = |view: &View<'a>| Some((view.id, view.address.shard_id()?));
+        let masters = self.views.iter().filter(|view| view.master.is_none());
+        let mut masters: Vec<(NodeId, &str)> = masters.filter_map(shard).collect();
+        masters.sort_unstable();
+        let stray = |view: &View<'a>| {
+            let (master, own) = (view.master?, view.address.shard_id()?);
+            let at = masters.binary_search_by_key(&master, |(id, _)| *id).ok()?;
+            let right = masters[at].1;
+            // It is a part of the file, so this is where.
+            let start = own.as_ptr().addr() - self.file.as_ptr().addr();
+            (own != right).then(|| (start..start + own.len(), right.as_bytes().into()))
+        };
+        self.views.iter().filter_map(stray).collect()
     }
 
     /// The bytes that were read.
@@ -128,6 +162,14 @@ impl fmt::Debug for Reading<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reading({} nodes of {})", self.views.len(), self.own_id())
     }
+}
+
+/// A file to be written.
+pub struct Corrected<'a> {
+    /// Its bytes, in parts that follow each other.
+    pub parts: Vec<Cow<'a, [u8]>>,
+    /// How many replicas were put into the shard of their master.
+    pub shards: usize,
 }
 
 /// What the `vars` lines say.

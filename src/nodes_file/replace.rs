@@ -11,7 +11,11 @@ use super::error::FileError;
 use super::place::{Original, Place, is_same_file};
 
 /// Writes the new content to the temporary file and syncs it.
-pub(super) fn write_temp(place: &Place, like: &Original, parts: &[&[u8]]) -> Result<(), FileError> {
+pub(super) fn write_temp(
+    place: &Place,
+    like: &Original,
+    parts: &[impl AsRef<[u8]>],
+) -> Result<(), FileError> {
     write_synced(&place.temp, like, parts).map_err(failed(place, "write the new file"))
 }
 
@@ -71,7 +75,7 @@ fn failed<'a>(place: &'a Place, step: &'static str) -> impl FnOnce(io::Error) ->
 }
 
 /// A new file at `path` with the owner and mode of `like`, on disk when this returns.
-fn write_synced(path: &Path, like: &Original, parts: &[&[u8]]) -> io::Result<()> {
+fn write_synced(path: &Path, like: &Original, parts: &[impl AsRef<[u8]>]) -> io::Result<()> {
     // Nobody else may read it before it has its owner.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let made = file.metadata()?;
@@ -82,7 +86,7 @@ fn write_synced(path: &Path, like: &Original, parts: &[&[u8]]) -> io::Result<()>
         let _ = fchown(&file, None, Some(gid));
     }
     file.set_permissions(fs::Permissions::from_mode(like.metadata.mode() & 0o7777))?;
-    parts.iter().try_for_each(|part| file.write_all(part))?;
+    parts.iter().try_for_each(|part| file.write_all(part.as_ref()))?;
     file.sync_all()
 }
 

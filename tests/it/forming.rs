@@ -79,7 +79,7 @@ fn wait_held(pod: &Pod, kind: &str) {
 #[track_caller]
 fn assert_nothing_formed(pods: &[Pod]) {
     for pod in pods.iter().filter(|pod| pod.is_started()) {
-        let view = pod.view().unwrap();
+        let view = pod.view().expect("its view");
         assert_eq!(view.nodes.len(), 1, "{} knows others: {view:?}", pod.name());
         assert_eq!(view.me().slot_count(), 0, "{} has slots: {view:?}", pod.name());
     }

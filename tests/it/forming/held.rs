@@ -22,8 +22,8 @@ fn six() -> Fleet {
 
 /// Loses the volume of a pod that does not run.
 fn lose_volume(pod: &Pod) {
-    fs::remove_dir_all(pod.data()).unwrap();
-    fs::create_dir(pod.data()).unwrap();
+    fs::remove_dir_all(pod.data()).expect("it is ours");
+    fs::create_dir(pod.data()).expect("its parent is ours");
 }
 
 #[track_caller]
@@ -199,8 +199,8 @@ struct Other {
 impl Other {
     /// Says the same to whoever connects, and keeps the connection.
     fn on(address: SocketAddr, says: &'static str) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
-        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::bind(address).expect("the address is ours");
+        listener.set_nonblocking(true).expect("a socket");
         let ended = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
             let ended = Arc::clone(&ended);

@@ -26,13 +26,14 @@ fn in_every_version(check: impl Fn(&Server) + Sync) {
 fn client(fleet: &Fleet) -> ClusterConnection {
     let nodes: Vec<String> =
         fleet.pods.iter().map(|pod| format!("redis://{}/", pod.address())).collect();
-    ClusterClient::new(nodes).unwrap().get_connection().unwrap()
+    let client = ClusterClient::new(nodes).expect("addresses");
+    client.get_connection().expect("a whole cluster")
 }
 
 fn write_keys(fleet: &Fleet) {
     let mut client = client(fleet);
     for n in 0..KEYS {
-        redis::cmd("SET").arg(format!("key-{n}")).arg(n).query::<()>(&mut client).unwrap();
+        redis::cmd("SET").arg(format!("key-{n}")).arg(n).query::<()>(&mut client).expect("written");
     }
 }
 
@@ -41,7 +42,7 @@ fn assert_keys(fleet: &Fleet) {
     let mut client = client(fleet);
     for n in 0..KEYS {
         let found: Option<usize> =
-            redis::cmd("GET").arg(format!("key-{n}")).query(&mut client).unwrap();
+            redis::cmd("GET").arg(format!("key-{n}")).query(&mut client).expect("read");
         assert_eq!(found, Some(n));
     }
 }

@@ -29,7 +29,7 @@ impl Named {
     /// make networks.
     pub fn new(what: &str, prefix: &str, service: &str) -> Option<Self> {
         let netns = Netns::enter(what)?;
-        let ip = |n: usize| -> IpAddr { format!("{prefix}{n}").parse().unwrap() };
+        let ip = |n: usize| -> IpAddr { format!("{prefix}{n}").parse().expect("an address") };
         let ips: Vec<IpAddr> = (1..=6).map(ip).collect();
         ips.iter().chain([&ip(53)]).for_each(|ip| netns.add(*ip));
         let dns = Dns::start((ip(53), 53).into());

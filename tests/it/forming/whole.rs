@@ -13,7 +13,7 @@ use super::{LIMIT, assert_same, status, wait_all_ready, wait_waiting};
 /// after them follows number `(i - shards) % shards`.
 #[track_caller]
 fn assert_seats(fleet: &Fleet, ranges: &[std::ops::RangeInclusive<u16>]) {
-    let views: Vec<_> = fleet.pods.iter().map(|pod| pod.view().unwrap()).collect();
+    let views: Vec<_> = fleet.pods.iter().map(|pod| pod.view().expect("its view")).collect();
     for (pod, view) in fleet.pods.iter().zip(&views) {
         let me = view.me();
         match ranges.get(pod.ordinal) {

@@ -74,7 +74,7 @@ fn failed_over() -> Vec<u8> {
 fn changed_address_is_rewritten_and_old_file_kept() {
     let data = Data::with(&formed());
     let outcome = data.correct().expect("corrected");
-    let Outcome::Rewritten { from, to, backup: Backup::Kept } = &outcome else {
+    let Outcome::Rewritten { from, to, shards: 0, backup: Backup::Kept } = &outcome else {
         panic!("{outcome:?}");
     };
     assert_eq!((from.as_str(), *to), ("127.0.0.1", ip()));

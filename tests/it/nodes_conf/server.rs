@@ -156,3 +156,18 @@ fn server_takes_zero_length_file_for_a_first_boot() {
         assert!(nodes[0].flags.myself && nodes[0].slots.is_empty(), "{version}");
     }
 }
+
+/// As a server leaves it that is killed before its new replica has told it its shard.
+#[test]
+fn server_starts_on_a_file_whose_replica_was_in_another_shard() {
+    for (version, program) in servers() {
+        let file = String::from_utf8(fixture(&format!("{version}-formed-replica.conf"))).unwrap();
+        let (above, line) = file.split_at(file.find(" slave ").unwrap());
+        let Some(at) = above.rfind("shard-id=") else { continue };
+        let at = at + "shard-id=".len();
+        let stray = [&above[..at], &"ab".repeat(20), &above[at + 40..], line].concat();
+        let new = with_own_ip(stray.as_bytes(), IP).unwrap();
+        assert_eq!(new, with_own_ip(file.as_bytes(), IP).unwrap(), "{version}");
+        assert_eq!(Server::start(&program, &new).nodes().len(), 6, "{version}");
+    }
+}
