@@ -53,6 +53,8 @@ enum Stop {
     Thread(#[source] io::Error),
     #[error("the working directory cannot be used: check that it exists")]
     Cwd(#[source] io::Error),
+    #[error("cannot leave the lock of nodes.conf to the command")]
+    Keep(#[source] io::Error),
     #[error("{0}")]
     Usage(String),
 }
@@ -64,7 +66,7 @@ impl Stop {
             Stop::File(error) => error.exit_code(),
             Stop::Spawn(error) => error.exit_code(),
             Stop::Init(_) | Stop::Thread(_) => exit::NOT_EXECUTABLE,
-            Stop::Install(_) | Stop::Cwd(_) => exit::IO,
+            Stop::Install(_) | Stop::Cwd(_) | Stop::Keep(_) => exit::IO,
             Stop::Status(_) => exit::NO,
             Stop::Config(_) | Stop::Server(_) | Stop::Bind(_) | Stop::Usage(_) => exit::CONFIG,
         }
@@ -152,7 +154,7 @@ fn exec(
         let (lock, outcome) = correct(&server.nodes_conf, &config)?;
         let _ = writeln!(io::stderr(), "rejoin: {}: {outcome}", server.nodes_conf.display());
         announce(&mut command, &server, config.pod_ip);
-        lock.keep_over_exec().map_err(|source| Stop::Thread(source))?;
+        lock.keep_over_exec().map_err(Stop::Keep)?;
         // The lock goes on in the program that we become.
         std::mem::forget(lock);
     }

@@ -101,6 +101,7 @@ fn flags(flags: &Flags) -> Vec<String> {
         ("nofailover", flags.nofailover),
     ]
     .into_iter()
-    .filter_map(|(name, set)| set.then(|| name.to_owned()))
+    .filter(|(_, set)| *set)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }
