@@ -1,6 +1,7 @@
 //! The integration tests.
 
 mod cli;
+mod commands;
 mod config;
 mod ground;
 mod http;
