@@ -242,8 +242,13 @@ impl Connection {
     }
 }
 
-/// A connection broke: because of what the server said last, or without any reason that we know.
+/// A connection broke: over what the other end says, because of what the server said last, or
+/// without any reason that we know.
 fn explained(error: RedisError, first: &FirstLine) -> Failure {
+    // Which of these the client reports, if any, depends on what came first.
+    if let Some(nonsense) = first.nonsense() {
+        return Failure::Garbage(format!("it says `{nonsense}`"));
+    }
     match (Failure::from(error), first.farewell()) {
         (Failure::Silent(_), Some(answer)) => Failure::Said(answer),
         (failure, _) => failure,

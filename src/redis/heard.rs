@@ -14,6 +14,12 @@ use crate::health::Answer;
 /// Longest first line that is kept, in bytes. Those of a farewell are below 500.
 const LINE_MAX: usize = 512;
 
+/// Longest part of a line that is shown, in bytes.
+const SHOWN_MAX: usize = 60;
+
+/// The bytes that replies begin with (the RESP2 and RESP3 protocols).
+const TYPES: &[u8] = b"+-:$*_#,(!=%~>|";
+
 /// The first line that came over a connection, as far as it has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FirstLine(Arc<Mutex<Vec<u8>>>);
@@ -32,6 +38,15 @@ impl FirstLine {
             refused if line.starts_with("DENIED") => Some(refused),
             _ => None,
         }
+    }
+
+    /// What was heard, fit for one line, where no server of this protocol begins so.
+    pub(super) fn nonsense(&self) -> Option<String> {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *bytes.first()?;
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let shown = &line[..line.len().min(SHOWN_MAX)];
+        (!TYPES.contains(&first)).then(|| shown.escape_ascii().to_string())
     }
 
     fn add(&self, bytes: &[u8]) {
@@ -129,6 +144,17 @@ mod tests {
             assert_eq!(farewell(&[first, "-ERR max number of clients reached\r\n"]), None);
         }
         assert_eq!(farewell(&["+PONG\r\n", "-DENIED x\r\n"]), None);
+    }
+
+    #[test]
+    fn what_is_no_reply_is_shown_on_one_line() {
+        let first = FirstLine::default();
+        assert_eq!(first.nonsense(), None);
+        first.add(b"HTTP/1.1 400 Bad\x07Request\r\nServer: x\r\n");
+        assert_eq!(first.nonsense().as_deref(), Some("HTTP/1.1 400 Bad\\x07Request\\r"));
+        let reply = FirstLine::default();
+        reply.add(b"-ERR x\r\n");
+        assert_eq!(reply.nonsense(), None);
     }
 
     #[test]

@@ -74,10 +74,17 @@ pub fn kill_tree(child: &mut Child) -> ExitStatus {
     let status = child.wait().expect("a child of ours can be waited for");
     let deadline = Instant::now() + Duration::from_secs(10);
     // They are somebody else's children now: their sockets and files are free once they are gone.
-    while below.iter().any(|pid| alive(*pid)) && Instant::now() < deadline {
+    while below.iter().any(|pid| !gone(*pid)) && Instant::now() < deadline {
         rest(Duration::from_millis(2));
     }
     status
+}
+
+/// Whether nothing of the process is left but perhaps the zombie of its first thread: as long as
+/// another thread is on its way out, files and sockets are open.
+fn gone(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    !alive(pid) && threads <= 1
 }
 
 /// Whether the process exists and is more than a zombie.
