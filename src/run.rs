@@ -88,6 +88,10 @@ pub fn run(inherited: Inherited) -> u8 {
 
 fn act(inherited: Inherited, cli: Cli) -> Result<u8, Stop> {
     let settings = Settings::new(cli.flags, &ProcessEnv);
+    if !matches!(cli.action, Action::Run(_)) {
+        // No init: Ctrl-C ends it like any other command.
+        inherited.restore();
+    }
     match cli.action {
         Action::Run(command) => supervise(inherited, command, &settings),
         Action::Exec(command) => exec(&inherited, command, &settings),
@@ -172,8 +176,12 @@ fn supervise(
         let child = init.spawn(&to_run(command)?)?;
         return Ok(init.run(child, None));
     };
-    let config = Config::read(settings, &host())?;
+    let mut config = Config::read(settings, &host())?;
+    config.login = config.login.with_absolute_file().map_err(Stop::Cwd)?;
     logs(&config.log);
+    if let Some(shape) = config.shape.filter(|shape| shape.replicas > 0 && !shape.elects()) {
+        warn!("with fewer than 3 masters no successor can be elected: {} shards", shape.shards);
+    }
     for note in &server.notes {
         warn!("not understood in the server's configuration, {}: {}", note.at, note.what);
     }

@@ -1,5 +1,6 @@
 //! How we log in to the own server and to the peers.
 
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -44,6 +45,17 @@ impl Login {
             (None, None) => Password::None,
         };
         Ok(Login { username, password })
+    }
+
+    /// The same with an absolute path of the password file, for once the working directory is left.
+    ///
+    /// # Errors
+    /// The working directory cannot be found out.
+    pub fn with_absolute_file(mut self) -> io::Result<Login> {
+        if let Password::File(path) = &mut self.password {
+            *path = std::path::absolute(&*path)?;
+        }
+        Ok(self)
     }
 }
 
