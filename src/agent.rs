@@ -12,6 +12,7 @@ use tracing::error;
 
 use crate::board::Board;
 use crate::cluster::Keeper;
+use crate::cluster::hostname::Hostname;
 use crate::cluster::observe::Observer;
 use crate::cluster::plan::Settings;
 use crate::cluster::report::Identity;
@@ -92,6 +93,7 @@ impl Agent {
             observer,
             settings,
             identity,
+            Hostname::new(server),
             server.cluster_enabled,
             self.board.clone(),
             self.metrics.clone(),

@@ -7,6 +7,7 @@
 //! | [`plan`] | view to steps and holds; pure |
 //! | [`observe`] | asks the own server and the pods that can be found; only reads |
 //! | [`act`] | takes the steps, on the own server only |
+//! | [`hostname`] | announces the pod's name |
 //! | [`watch`] | rounds to what the probes are told |
 //! | [`report`] | view and plan to `/status`; pure |
 //! | [`replies`] | `INFO` and `CLUSTER INFO`; pure |
@@ -25,6 +26,7 @@ use crate::redis::Failure;
 use crate::telemetry::metrics::Metrics;
 
 pub mod act;
+pub mod hostname;
 pub mod model;
 pub mod observe;
 pub mod plan;
@@ -32,6 +34,7 @@ pub mod replies;
 pub mod report;
 pub mod watch;
 
+use hostname::Hostname;
 use model::{Own, Table, View};
 use observe::Observer;
 use plan::{Meet, Plan, Settings, Step};
@@ -58,6 +61,7 @@ pub struct Keeper {
     board: Board,
     metrics: Metrics,
     watch: Watch,
+    hostname: Hostname,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
     pause: Duration,
@@ -72,6 +76,7 @@ impl Keeper {
         observer: Observer,
         settings: Settings,
         identity: Identity,
+        hostname: Hostname,
         cluster_enabled: bool,
         board: Board,
         metrics: Metrics,
@@ -84,6 +89,7 @@ impl Keeper {
             board,
             metrics,
             watch: Watch::new(Instant::now(), cluster_enabled),
+            hostname,
             last: None,
             pause: BUSY_PAUSE,
             turn: 0,
@@ -108,6 +114,9 @@ impl Keeper {
         let settled = self.last.as_ref().is_some_and(|(_, plan)| plan.settled);
         if settled && self.nothing_has_changed().await {
             self.pause = QUIET_PAUSE;
+            // Only when nothing else waits, for a resolver may take its time.
+            let pod = &self.identity.pod;
+            self.hostname.announce(&mut self.observer, pod, Instant::now()).await;
             return;
         }
         match self.observer.own().await {

@@ -74,6 +74,17 @@ impl Finder {
         found
     }
 
+    /// The full name of a pod in the Service, without the last dot, once it leads to `ip`. `None`
+    /// while it does not; pods of a list have none.
+    pub async fn name_of(&self, pod: &str, ip: IpAddr) -> Option<String> {
+        let (Peers::Service(_), Some(service)) = (&self.peers, &self.last_name) else {
+            return None;
+        };
+        let name = format!("{pod}.{service}");
+        let (name, addresses) = self.addresses_of(vec![name]).await.ok()??;
+        addresses.contains(&ip).then(|| name.trim_end_matches('.').to_owned())
+    }
+
     async fn add(&mut self, name: &str, port: u16, found: &mut Found) {
         match self.look_up(name).await {
             Ok(addresses) => {
@@ -92,6 +103,19 @@ impl Finder {
         {
             names[..=at].rotate_right(1);
         }
+        let Some((name, addresses)) = self.addresses_of(names).await? else {
+            return Ok(Vec::new());
+        };
+        self.last_name = Some(name);
+        Ok(addresses)
+    }
+
+    /// The first of these absolute names that has addresses, and they.
+    async fn addresses_of(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Option<(String, Vec<IpAddr>)>, String> {
+        let (config, options) = read_system_conf().map_err(|error| error.to_string())?;
         let resolver = resolver(config, options, self.family)?;
         let mut failed = None;
         for name in names {
@@ -99,15 +123,14 @@ impl Finder {
                 Ok(addresses) => {
                     let addresses: Vec<IpAddr> = addresses.iter().collect();
                     if !addresses.is_empty() {
-                        self.last_name = Some(name);
-                        return Ok(addresses);
+                        return Ok(Some((name, addresses)));
                     }
                 }
                 Err(error) if says_there_is_none(&error) => {}
                 Err(error) => failed = Some(error.to_string()),
             }
         }
-        failed.map_or(Ok(Vec::new()), Err)
+        failed.map_or(Ok(None), Err)
     }
 }
 

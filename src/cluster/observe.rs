@@ -29,6 +29,7 @@ pub struct Observer {
     own: Option<Connection>,
     own_ip: Option<IpAddr>,
     cluster: String,
+    config: String,
     info: String,
     finder: Option<Finder>,
     peers: HashMap<SocketAddr, Connection>,
@@ -50,6 +51,7 @@ impl Observer {
             own: None,
             own_ip,
             cluster: named("CLUSTER"),
+            config: named("CONFIG"),
             info: named("INFO"),
             finder,
             peers: HashMap::new(),
@@ -84,6 +86,17 @@ impl Observer {
     /// As [`Observer::ask_own`].
     pub async fn own_table(&mut self) -> Result<Table, Failure> {
         table(&self.cluster_own(&["NODES"]).await?)
+    }
+
+    /// `CONFIG subcommand...` on the own server.
+    ///
+    /// # Errors
+    /// As [`Observer::ask_own`].
+    pub async fn config_own(&mut self, words: &[&str]) -> Result<String, Failure> {
+        let config = self.config.clone();
+        let words: Vec<&str> =
+            std::iter::once(config.as_str()).chain(words.iter().copied()).collect();
+        self.ask_own(&words).await
     }
 
     /// `INFO section` of the own server.
@@ -155,6 +168,12 @@ impl Observer {
             peers.extend(answer.map(|answer| Peer { at, named, answer }));
         }
         View { own, discovery, peers }
+    }
+
+    /// The full name of this pod in its Service, once it leads to its address.
+    pub async fn own_name(&self, pod: &str) -> Option<String> {
+        let (finder, ip) = self.finder.as_ref().zip(self.own_ip)?;
+        finder.name_of(pod, ip).await
     }
 
     /// Which id answers at an address at this very moment.

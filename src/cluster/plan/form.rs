@@ -20,6 +20,8 @@ use super::{Meet, Plan, Reason, Replicate, Step, heal};
 enum Gate {
     /// Others are not there yet; what is waited for.
     Waiting(String),
+    /// All are there, and one is about to do its part; which.
+    Soon(String),
     /// Something is wrong; it is held.
     Wrong(Vec<(String, Reason)>),
 }
@@ -40,6 +42,7 @@ pub(super) fn plan(view: &View, shape: Shape, ordinal: u32, plan: &mut Plan) {
                 _ => Membership::AwaitingPeers(what),
             };
         }
+        Err(Gate::Soon(what)) => plan.wait(&what),
         Err(Gate::Wrong(reasons)) => {
             for (about, reason) in reasons {
                 plan.wait(&format!("{about}: {reason}"));
@@ -106,7 +109,7 @@ fn gate(view: &View, shape: Shape, number: u64) -> Result<(), Gate> {
     if let Some(pod) =
         pods.iter().find(|pod| pod.table.is_fresh() && pod.table.me().config_epoch == 0)
     {
-        return Err(Gate::Waiting(format!("{} has not taken its number yet", name(pod))));
+        return Err(Gate::Soon(format!("{} has not taken its number yet", name(pod))));
     }
     Ok(())
 }
