@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::{LIMIT, NODES_CONF, command, is_refused, parts, typed};
+use crate::support::block::Block;
 use crate::support::pod::rejoin;
 use crate::support::process::{kill_tree, run, spawn, stat};
 use crate::support::server::any_server;
@@ -75,6 +76,22 @@ fn first_boot_needs_no_pod_ip_and_makes_no_file() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("first boot"), "{out}");
     assert!(!dir.path().join("nodes.conf").exists());
+}
+
+#[test]
+fn server_started_without_pod_ip_is_warned_of_its_next_start() {
+    let dir = volume();
+    fs::remove_file(dir.path().join("nodes.conf")).unwrap();
+    // A server of that name that ends at once.
+    symlink("/bin/true", dir.path().join("redis-server")).unwrap();
+    let block = Block::take();
+    let http = format!("{}:8080", block.ip(1));
+    let start = || typed(dir.path(), &["./redis-server", "redis.conf"], &[("REJOIN_HTTP", &http)]);
+    let (code, _, err) = parts(&start());
+    assert_eq!(code, Some(0));
+    assert!(err.contains("WARN POD_IP is not set: the next start will need it"), "{err}");
+    fs::write(dir.path().join("nodes.conf"), NODES_CONF).unwrap();
+    is_refused(&start(), 78, &["POD_IP is not set, and nodes.conf needs this pod's address"]);
 }
 
 #[test]
