@@ -6,6 +6,7 @@
 
 mod ending;
 mod refusing;
+mod tls;
 mod working;
 
 use std::net::TcpStream;

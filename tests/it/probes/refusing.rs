@@ -6,7 +6,7 @@ use crate::support::server::{any_server, servers};
 
 /// Alive and started, since there was an answer; not ready, for what `why` says.
 #[track_caller]
-fn wait_refused(pod: &Pod, word: &str, why: &str) {
+pub(super) fn wait_refused(pod: &Pod, word: &str, why: &str) {
     let (live, ready) = (format!("live: the server answered {word}"), format!("not ready: {why}"));
     wait_says(pod, [&live, &ready, &format!("started: the server answered {word}")]);
 }
