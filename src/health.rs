@@ -51,6 +51,8 @@ pub enum Answer {
     HungUp,
     /// Any other error reply; holds the server's line.
     Other(String),
+    /// No reply that a server gives, or no TLS that we agree to; holds what is wrong with it.
+    Strange(String),
 }
 
 /// Where the life of the server stands, as PID 1 knows it.

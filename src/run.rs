@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::agent::Agent;
 use crate::board::Board;
@@ -49,8 +49,6 @@ enum Stop {
     Install(#[from] install::InstallError),
     #[error(transparent)]
     Status(#[from] probe::StatusError),
-    #[error("no thread for the probes: check the limit on processes")]
-    Thread(#[source] io::Error),
     #[error("the working directory cannot be used: check that it exists")]
     Cwd(#[source] io::Error),
     #[error("cannot leave the lock of nodes.conf to the command")]
@@ -65,7 +63,7 @@ impl Stop {
             Stop::Lock(error) => error.exit_code(),
             Stop::File(error) => error.exit_code(),
             Stop::Spawn(error) => error.exit_code(),
-            Stop::Init(_) | Stop::Thread(_) => exit::NOT_EXECUTABLE,
+            Stop::Init(_) => exit::NOT_EXECUTABLE,
             Stop::Install(_) | Stop::Cwd(_) | Stop::Keep(_) => exit::IO,
             Stop::Status(_) => exit::NO,
             Stop::Config(_) | Stop::Server(_) | Stop::Bind(_) | Stop::Usage(_) => exit::CONFIG,
@@ -190,6 +188,9 @@ fn supervise(
     if server.cluster_enabled {
         let (held, outcome) = correct(&server.nodes_conf, &config)?;
         info!("{}: {outcome}", server.nodes_conf.display());
+        if config.pod_ip.is_none() {
+            warn!("POD_IP is not set: the next start will need it, since nodes.conf exists then");
+        }
         lock = Some(held);
         announce(&mut command, &server, config.pod_ip);
     }
@@ -200,7 +201,12 @@ fn supervise(
     info!("started the server as process {}", child.pid());
     let leaving = leaving(board.clone());
     let agent = Agent { config, server, board, metrics: Metrics::default(), listener };
-    agent.start().map_err(Stop::Thread)?;
+    if let Err(error) = agent.start() {
+        // To end here would kill the server. Without probes the kubelet ends it, in good order.
+        error!(
+            "no thread for the probes, so none is answered: {error}; check the limit on processes"
+        );
+    }
     let code = init.run(child, Some(leaving));
     drop(lock);
     Ok(code)

@@ -105,7 +105,11 @@ impl Observer {
     /// As [`Observer::ask_own`].
     pub async fn info_own(&mut self, section: &str) -> Result<String, Failure> {
         let info = self.info.clone();
-        self.ask_own(&[&info, section]).await
+        let kept = self.own.is_some();
+        match self.ask_own(&[&info, section]).await {
+            Err(Failure::Silent(_)) if kept => self.ask_own(&[&info, section]).await,
+            reply => reply,
+        }
     }
 
     /// The own server in full, in one round trip, or two where it refuses to read data.
@@ -113,6 +117,16 @@ impl Observer {
     /// # Errors
     /// As [`Observer::ask_own`].
     pub async fn own(&mut self) -> Result<Own, Failure> {
+        let kept = self.own.is_some();
+        match self.own_once().await {
+            // A kept connection may have been closed by `CLIENT KILL`, or for being idle: that is
+            // no silence of the server. It is asked again, over a new one.
+            Err(Failure::Silent(_)) if kept => self.own_once().await,
+            own => own,
+        }
+    }
+
+    async fn own_once(&mut self) -> Result<Own, Failure> {
         let connection = self.own_connection().await?;
         let (cluster, info) = (self.cluster.as_str(), self.info.as_str());
         let (nodes, state) = ([cluster, "NODES"], [cluster, "INFO"]);

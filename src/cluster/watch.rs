@@ -40,7 +40,7 @@ impl Watch {
         match failure {
             Failure::Silent(error) => self.silent(now, error),
             Failure::Said(answer) => self.said(now, answer.clone()),
-            Failure::Garbage(what) => self.said(now, Answer::Other(what.clone())),
+            Failure::Garbage(what) => self.said(now, Answer::Strange(what.clone())),
             Failure::Ours(what) => {
                 self.seen.unasked = Some(what.clone());
                 self.seen.silent = None;

@@ -105,6 +105,7 @@ fn readiness(seen: &Observation, now: Instant, stale: Duration) -> Result<String
             Err("the server closes our connections at once; has it too many clients?".to_owned())
         }
         Answer::Other(line) => Err(format!("the server answers an error: {line}")),
+        Answer::Strange(what) => Err(format!("the server's answer is not understood: {what}")),
     }
 }
 
@@ -154,6 +155,7 @@ fn name(answer: &Answer) -> &str {
         Answer::MasterDown => "MASTERDOWN",
         Answer::MaxClients => "max number of clients reached",
         Answer::HungUp => "by closing the connection",
+        Answer::Strange(_) => "what is not understood",
         Answer::Refused(line) | Answer::Other(line) => {
             line.split_whitespace().next().unwrap_or("an error")
         }

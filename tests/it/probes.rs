@@ -2,8 +2,11 @@
 //!
 //! Each state is looked at in both ways that Kubernetes has: over HTTP and by the exec probes.
 
+#![allow(clippy::unwrap_used, reason = "what is missing here fails the test, as it should")]
+
 mod ending;
 mod refusing;
+mod tls;
 mod working;
 
 use std::net::TcpStream;

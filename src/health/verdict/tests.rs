@@ -263,6 +263,15 @@ fn server_that_hangs_up_is_alive() {
 }
 
 #[test]
+fn server_that_is_not_understood_is_alive() {
+    answers(
+        Answer::Strange("no TLS: x".to_owned()),
+        "what is not understood",
+        "not ready: the server's answer is not understood: no TLS: x",
+    );
+}
+
+#[test]
 fn fault_of_our_own_says_nothing_about_the_server() {
     let why = "the server could not be asked: cannot read the password file /f";
     let unasked = |seen: &mut Observation| {

@@ -5,12 +5,23 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::{LIMIT, NODES_CONF, command, is_refused, parts, typed};
+use crate::support::block::Block;
 use crate::support::pod::rejoin;
 use crate::support::process::{kill_tree, run, spawn, stat};
 use crate::support::server::any_server;
 use crate::support::wait::wait_for;
 
 const IP: (&str, &str) = ("POD_IP", "10.1.2.3");
+
+/// The files, sockets and so on that a process has open, but for its standard streams.
+fn open_files(pid: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    files
+        .filter(|file| file.file_name().to_string_lossy().parse::<u32>().is_ok_and(|fd| fd > 2))
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect()
+}
 
 /// A directory with a `nodes.conf` and a `redis.conf` that names the directory.
 fn volume() -> tempfile::TempDir {
@@ -78,6 +89,22 @@ fn first_boot_needs_no_pod_ip_and_makes_no_file() {
 }
 
 #[test]
+fn server_started_without_pod_ip_is_warned_of_its_next_start() {
+    let dir = volume();
+    fs::remove_file(dir.path().join("nodes.conf")).unwrap();
+    // A server of that name that ends at once.
+    symlink("/bin/true", dir.path().join("redis-server")).unwrap();
+    let block = Block::take();
+    let http = format!("{}:8080", block.ip(1));
+    let start = || typed(dir.path(), &["./redis-server", "redis.conf"], &[("REJOIN_HTTP", &http)]);
+    let (code, _, err) = parts(&start());
+    assert_eq!(code, Some(0));
+    assert!(err.contains("WARN POD_IP is not set: the next start will need it"), "{err}");
+    fs::write(dir.path().join("nodes.conf"), NODES_CONF).unwrap();
+    is_refused(&start(), 78, &["POD_IP is not set, and nodes.conf needs this pod's address"]);
+}
+
+#[test]
 fn fix_of_what_is_no_server_is_refused() {
     let dir = volume();
     is_refused(&typed(dir.path(), &["fix", "sh", "-c", "x"], &[IP]), 78, &["sh is no Redis"]);
@@ -113,11 +140,25 @@ fn exec_becomes_the_server_and_leaves_it_the_lock() {
     assert!(cli(&["INFO", "server"]).contains(&format!("process_id:{pid}")));
     assert_eq!(cli(&["CONFIG", "GET", "cluster-announce-ip"]), "cluster-announce-ip\n10.1.2.3");
     assert_eq!(cli(&["CLUSTER", "MYID"]), "1".repeat(40));
+    let locks = open_files(pid).iter().filter(|file| file.ends_with("rejoin-lock")).count();
+    assert_eq!(locks, 1, "the lock, once: {:?}", open_files(pid));
     // As long as it runs nobody else can have the file.
     let other = typed(dir.path(), &["fix"], &[IP]);
     is_refused(&other, 78, &["nodes.conf.rejoin-lock is held", "nothing was touched"]);
     kill_tree(&mut child);
     assert_eq!(typed(dir.path(), &["fix"], &[IP]).status.code(), Some(0));
+}
+
+#[test]
+fn wrapped_server_has_nothing_of_ours_open() {
+    let fleet = super::ready(&any_server());
+    let pod = &fleet.pods[0];
+    let (ours, its) = (open_files(pod.pid()), open_files(pod.server_pid().unwrap()));
+    assert!(ours.iter().any(|file| file.ends_with("nodes.conf.rejoin-lock")), "{ours:?}");
+    assert!(!its.iter().any(|file| file.contains("rejoin-lock")), "{its:?}");
+    let shared = its.iter().filter(|file| file.starts_with("socket:") && ours.contains(file));
+    assert_eq!(shared.count(), 0, "{ours:?} and {its:?}");
+    assert_eq!(fs::read_link(format!("/proc/{}/cwd", pod.pid())).unwrap(), Path::new("/"));
 }
 
 #[test]

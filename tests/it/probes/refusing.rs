@@ -1,12 +1,13 @@
 //! Servers that answer, but refuse us: login, rights, room.
 
-use super::{WELL, alone, hold, wait_says, well};
+use super::{LIMIT, WELL, alone, hold, wait_says, well};
 use crate::support::pod::Pod;
 use crate::support::server::{any_server, servers};
+use crate::support::wait::wait_for;
 
 /// Alive and started, since there was an answer; not ready, for what `why` says.
 #[track_caller]
-fn wait_refused(pod: &Pod, word: &str, why: &str) {
+pub(super) fn wait_refused(pod: &Pod, word: &str, why: &str) {
     let (live, ready) = (format!("live: the server answered {word}"), format!("not ready: {why}"));
     wait_says(pod, [&live, &ready, &format!("started: the server answered {word}")]);
 }
@@ -93,4 +94,33 @@ fn server_without_room_for_a_client_is_alive_but_not_ready() {
         drop(held);
         wait_says(pod, WELL);
     }
+}
+
+#[test]
+fn connection_that_is_closed_is_no_doubt_about_the_server() {
+    let server = any_server();
+    let mut fleets = [alone(&server), alone(&server)];
+    fleets[1].pods[0].conf.push("cluster-enabled no".to_owned());
+    fleets[1].pods[0].env.remove("REJOIN_SHARDS");
+    for fleet in &mut fleets {
+        fleet.start_all();
+        let pod = &fleet.pods[0];
+        let well = "ready: a master, ";
+        wait_says(pod, ["live: ", well, "started: "]);
+        for _ in 0..3 {
+            let before = rounds(pod);
+            pod.redis(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+            wait_for(LIMIT, "two more rounds", || rounds(pod) >= before + 2);
+        }
+        let log = pod.log();
+        let (_, after) = log.split_once(well).unwrap();
+        assert!(!after.contains("not ready"), "{after}");
+    }
+}
+
+/// How often the keeper has looked.
+fn rounds(pod: &Pod) -> u64 {
+    let text = pod.http("/metrics").unwrap().body;
+    let count = |line: &str| line.strip_prefix("rejoin_keeper_rounds_total ")?.parse().ok();
+    text.lines().find_map(count).unwrap()
 }
