@@ -7,21 +7,11 @@ use redis::cluster::{ClusterClient, ClusterConnection};
 
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::{Pod, Program};
-use crate::support::server::{Server, servers};
+use crate::support::server::Server;
 
-use super::{LIMIT, wait_all_ready};
+use super::{LIMIT, in_every_version, recipe, wait_all_ready};
 
 const KEYS: usize = 100;
-
-/// The same with every version at once, since it mostly waits.
-fn in_every_version(check: impl Fn(&Server) + Sync) {
-    let servers = servers();
-    std::thread::scope(|scope| {
-        for server in &servers {
-            scope.spawn(|| check(server));
-        }
-    });
-}
 
 fn client(fleet: &Fleet) -> ClusterConnection {
     let nodes: Vec<String> =
@@ -50,7 +40,7 @@ fn assert_keys(fleet: &Fleet) {
 #[test]
 fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forgotten() {
     in_every_version(|server| {
-        let mut fleet = Fleet::new(&Recipe::wrapped(server, 3));
+        let mut fleet = Fleet::new(&recipe(server, 3));
         let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
         for pod in &mut fleet.pods {
             pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
@@ -75,7 +65,7 @@ fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forg
 
 /// A cluster of bare servers, made by hand, with keys; then stopped.
 fn made_by_hand(server: &Server) -> Fleet {
-    let mut fleet = Fleet::started(&Recipe::bare(server, 3));
+    let mut fleet = Fleet::started(&Recipe { program: Program::Bare, ..recipe(server, 3) });
     fleet.pods.iter().for_each(|pod| pod.wait_answers(LIMIT));
     fleet.create_by_cli();
     fleet.wait_whole(LIMIT);
