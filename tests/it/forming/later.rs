@@ -8,6 +8,7 @@ use redis::cluster::{ClusterClient, ClusterConnection};
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::{Pod, Program};
 use crate::support::server::Server;
+use crate::support::wait::wait_ok;
 
 use super::{LIMIT, in_every_version, recipe, wait_all_ready};
 
@@ -77,6 +78,34 @@ fn made_by_hand(server: &Server) -> Fleet {
     fleet
 }
 
+/// Waits until every pod, the bare ones too, is linked to this one at its present address.
+#[track_caller]
+fn wait_known(fleet: &Fleet, ordinal: usize) {
+    wait_ok(LIMIT, &format!("redis-{ordinal} to be known at its address"), || {
+        let id = fleet.pods[ordinal].text(&["CLUSTER", "MYID"])?;
+        let address = fleet.pods[ordinal].address().to_string();
+        fleet.pods.iter().try_for_each(|pod| {
+            let view = pod.view()?;
+            let line = view.nodes.get(&id);
+            let is_known = line.is_some_and(|node| node.address == address && node.connected);
+            if is_known { Ok(()) } else { Err(format!("{} sees {line:?}", pod.name())) }
+        })
+    });
+}
+
+/// Waits until no sync is under way: a server that writes the first file of its AOF after one
+/// ignores a SIGTERM ("Writing initial AOF, can't exit").
+#[track_caller]
+fn wait_at_rest(pod: &Pod) {
+    wait_ok(LIMIT, &format!("{} to be at rest", pod.name()), || {
+        let persistence = |field| pod.field(&["INFO", "persistence"], field);
+        let busy = persistence("aof_rewrite_in_progress")? + &persistence("aof_rewrite_scheduled")?;
+        let link = pod.field(&["INFO", "replication"], "master_link_status");
+        let is_linked = link.as_ref().map_or(true, |link| link == "up");
+        if busy == "00" && is_linked { Ok(()) } else { Err(format!("rewrite {busy}, {link:?}")) }
+    });
+}
+
 fn wrap(pod: &mut Pod) {
     pod.program = Program::Wrapped;
 }
@@ -92,13 +121,10 @@ fn cluster_made_by_hand_is_whole_again_after_each_pod_moved() {
             wrap(pod);
             pod.ip = ip;
             pod.start();
-            // Whoever is still bare heals nothing by itself.
-            if fleet.pods.iter().all(|pod| pod.program == Program::Wrapped) {
-                fleet.wait_whole(LIMIT);
-            } else {
-                fleet.pods[ordinal].wait_answers(LIMIT);
-            }
+            wait_known(&fleet, ordinal);
+            fleet.pods.iter().for_each(wait_at_rest);
         }
+        fleet.wait_whole(LIMIT);
         wait_all_ready(&fleet);
         assert_keys(&fleet);
     });
@@ -123,6 +149,7 @@ fn cluster_made_by_hand_is_whole_again_after_all_pods_moved_at_once() {
 }
 
 fn move_all(fleet: &mut Fleet, ips: &[IpAddr]) {
+    fleet.pods.iter().for_each(wait_at_rest);
     for pod in &mut fleet.pods {
         pod.stop();
         wrap(pod);
