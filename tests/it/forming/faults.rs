@@ -1,5 +1,6 @@
 //! Any pod is killed at any moment, any number of times, while it forms.
 
+use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::fleet::{Fleet, Recipe};
@@ -45,6 +46,14 @@ enum Event {
     Kill,
 }
 
+/// Whether a killed pod keeps its volume. A master that has taken its slots and loses it is held:
+/// what it may have held is nobody's to replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Volumes {
+    Kept,
+    LostByReplicas,
+}
+
 /// When what happens to which pod, in order.
 fn schedule(random: &mut Random, pods: usize) -> Vec<(Duration, Event, usize)> {
     let ms = Duration::from_millis;
@@ -62,7 +71,7 @@ fn schedule(random: &mut Random, pods: usize) -> Vec<(Duration, Event, usize)> {
 
 /// Plays rounds of kills, all at once, on new fleets of this shape; over the versions in turn.
 #[track_caller]
-fn play(rounds: usize, shards: usize, replicas: usize) {
+fn play(rounds: usize, shards: usize, replicas: usize, volumes: Volumes) {
     let seed = seed();
     let servers = servers();
     std::thread::scope(|scope| {
@@ -70,13 +79,14 @@ fn play(rounds: usize, shards: usize, replicas: usize) {
             let mut random = Random(seed + round as u64);
             let server = &servers[round % servers.len()];
             let recipe = Recipe { replicas, ..recipe(server, shards) };
-            scope.spawn(move || play_round(&recipe, &mut random));
+            scope.spawn(move || play_round(&recipe, &mut random, volumes));
         }
     });
 }
 
 /// Starts, kills and starts again as the numbers fall, and waits for one healthy cluster.
-fn play_round(recipe: &Recipe, random: &mut Random) {
+fn play_round(recipe: &Recipe, random: &mut Random, volumes: Volumes) {
+    let shards = recipe.shards;
     let mut fleet = Fleet::new(recipe);
     let events = schedule(random, fleet.pods.len());
     println!("{}: {events:?}", recipe.server.name);
@@ -86,7 +96,13 @@ fn play_round(recipe: &Recipe, random: &mut Random) {
         let pod = &mut fleet.pods[ordinal];
         match (event, pod.is_started()) {
             (Event::Start, false) => pod.start(),
-            (Event::Kill, true) => _ = pod.kill(),
+            (Event::Kill, true) => {
+                pod.kill();
+                if volumes == Volumes::LostByReplicas && ordinal >= shards {
+                    fs::remove_dir_all(pod.data()).expect("it is ours");
+                    fs::create_dir(pod.data()).expect("its parent is ours");
+                }
+            }
             _ => {}
         }
     }
@@ -98,25 +114,25 @@ fn play_round(recipe: &Recipe, random: &mut Random) {
 
 #[test]
 fn six_pods_killed_at_any_moment_become_one_cluster() {
-    play(4, 3, 1);
+    play(4, 3, 1, Volumes::Kept);
 }
 
 #[test]
-fn six_pods_killed_at_any_other_moment_become_one_cluster_too() {
-    play(4, 3, 1);
+fn replicas_that_lose_their_volumes_at_any_moment_leave_no_id_behind() {
+    play(4, 3, 1, Volumes::LostByReplicas);
 }
 
 #[test]
 fn masters_without_replicas_killed_at_any_moment_become_one_cluster() {
-    play(4, 3, 0);
+    play(4, 3, 0, Volumes::Kept);
 }
 
 #[test]
 fn two_replicas_each_killed_at_any_moment_become_one_cluster() {
-    play(4, 3, 2);
+    play(4, 3, 2, Volumes::Kept);
 }
 
 #[test]
 fn one_shard_killed_at_any_moment_becomes_one_cluster() {
-    play(4, 1, 2);
+    play(4, 1, 2, Volumes::Kept);
 }

@@ -230,6 +230,17 @@ fn cluster_of_the_fewer_is_not_joined() {
 }
 
 #[test]
+fn cluster_of_which_only_a_part_is_found_is_not_joined() {
+    let part = "
+        5
+        0 epoch=1 slots=0-16383 knows=1,2,3,4";
+    assert_held(&plan(part), "part_of_cluster");
+    // Those that are down cannot be found, and do not count.
+    let down = format!("{part},6 sees=1:fail,2:noaddr,3:fail,4:fail,6:fail");
+    assert_eq!(plan(&down).steps, [join(0)]);
+}
+
+#[test]
 fn cluster_without_a_free_seat_is_not_joined() {
     let text = FORMED_WITHOUT_FIVE.replace(",9 sees=9:fail", ",9");
     assert_held(&plan(&format!("{text}\n9 epoch=3 of=2 knows=0,1,2,3,4")), "no_seat");
