@@ -48,7 +48,7 @@ pub enum Reason {
     /// Two fresh pods, or this one and another, took the same number.
     SameOrdinal {
         /// The ordinal.
-        ordinal: u64,
+        ordinal: u32,
         /// One of them.
         first: NodeId,
         /// The other.

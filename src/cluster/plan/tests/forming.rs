@@ -36,7 +36,14 @@ fn without(text: &str, number: u8) -> String {
 #[test]
 fn fresh_pod_takes_its_number_before_anything_else() {
     let plan = plan(&SIX_FRESH.replace("0 epoch=1", "0"));
-    assert_eq!(plan.steps, [Step::SetEpoch(1)]);
+    assert_eq!(plan.steps, [Step::SetEpoch(form::number_of(0))]);
+}
+
+/// Or Valkey 9 takes for outdated what a new replica says of itself.
+#[test]
+fn numbers_of_masters_are_above_those_of_replicas() {
+    let numbers: Vec<u64> = (0..6).map(form::number_of).collect();
+    assert!(numbers.is_sorted_by(|before, after| before > after), "{numbers:?}");
 }
 
 #[test]
