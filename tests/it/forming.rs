@@ -13,12 +13,29 @@ use std::time::Duration;
 
 use rejoin::status::Status;
 
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::Pod;
+use crate::support::server::{Server, servers};
 use crate::support::wait::wait_ok;
 
 /// The longest that any one state may take to come, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Wrapped servers with one replica each, which do not wait before a first sync.
+fn recipe(server: &Server, shards: usize) -> Recipe {
+    let conf = vec!["repl-diskless-sync-delay 0".to_owned()];
+    Recipe { conf, ..Recipe::wrapped(server, shards) }
+}
+
+/// The same with every version at once, since it mostly waits.
+fn in_every_version(check: impl Fn(&Server) + Sync) {
+    let servers = servers();
+    std::thread::scope(|scope| {
+        for server in &servers {
+            scope.spawn(|| check(server));
+        }
+    });
+}
 
 /// What the pod says of itself.
 fn status(pod: &Pod) -> Result<Status, String> {

@@ -26,10 +26,27 @@ enum Gate {
     Wrong(Vec<(String, Reason)>),
 }
 
+/// The number that ordinal 0 takes; the others count down from it, so that every master's number is
+/// above those of the pods that become replicas. Valkey 9 ignores a node that turned replica
+/// where its new master's epoch is below its own ("Ignore stale message", `clusterProcessPacket` in
+/// `src/cluster_legacy.c`). It does not depend on the shape, which may be corrected before anything
+/// is formed.
+const FIRST_NUMBER: u64 = 1_000_000;
+
+/// The config epoch that a fresh pod sets: one for each ordinal.
+pub(super) fn number_of(ordinal: u32) -> u64 {
+    FIRST_NUMBER.saturating_sub(ordinal.into()).max(1)
+}
+
+/// The ordinal that a fresh pod's number stands for.
+fn ordinal_of(number: u64) -> Option<u32> {
+    FIRST_NUMBER.checked_sub(number).and_then(|ordinal| u32::try_from(ordinal).ok())
+}
+
 /// Adds the next steps of forming.
 pub(super) fn plan(view: &View, shape: Shape, ordinal: u32, plan: &mut Plan) {
     let own = &view.own.table;
-    let number = u64::from(ordinal) + 1;
+    let number = number_of(ordinal);
     if own.is_fresh() && own.me().config_epoch == 0 {
         plan.steps.push(Step::SetEpoch(number));
     }
@@ -136,19 +153,25 @@ fn unusable(view: &View) -> Vec<(String, Reason)> {
 /// Everything about the pods that answer which forbids to form a cluster of them.
 fn wrong(pods: &[Pod<'_>], shape: Shape, number: u64) -> Vec<(String, Reason)> {
     let mut wrong = Vec::new();
-    let mut seats: BTreeMap<u64, NodeId> = BTreeMap::new();
+    let mut seats: BTreeMap<u32, NodeId> = BTreeMap::new();
     for pod in pods {
         let me = pod.table.me();
         let own = pod.at.is_none();
         if pod.table.is_fresh() {
             let epoch = if own && me.config_epoch == 0 { number } else { me.config_epoch };
-            if epoch > u64::from(shape.expected()) || (own && epoch != number) {
-                wrong.push((name(pod), Reason::ForeignEpoch(epoch)));
-            } else if epoch > 0
-                && let Some(first) = seats.insert(epoch, me.id)
-            {
-                let reason = Reason::SameOrdinal { ordinal: epoch - 1, first, second: me.id };
-                wrong.push((name(pod), reason));
+            let ordinal = ordinal_of(epoch).filter(|ordinal| *ordinal < shape.expected());
+            match ordinal {
+                _ if epoch == 0 => {}
+                Some(_) if own && epoch != number => {
+                    wrong.push((name(pod), Reason::ForeignEpoch(epoch)));
+                }
+                None => wrong.push((name(pod), Reason::ForeignEpoch(epoch))),
+                Some(ordinal) => {
+                    if let Some(first) = seats.insert(ordinal, me.id) {
+                        let reason = Reason::SameOrdinal { ordinal, first, second: me.id };
+                        wrong.push((name(pod), reason));
+                    }
+                }
             }
         }
         if pod.keys > 0 && !me.flags.replica && !sits_in_its_seat(pod, shape) {
@@ -172,11 +195,8 @@ fn pods_are_all(pods: &[Pod<'_>], shape: Shape) -> bool {
 /// `cluster-require-full-coverage` is off. A volume from elsewhere does not look like that.
 fn sits_in_its_seat(pod: &Pod<'_>, shape: Shape) -> bool {
     let me = pod.table.me();
-    let Some(seat) = me.config_epoch.checked_sub(1).and_then(|seat| u32::try_from(seat).ok())
-    else {
-        return false;
-    };
-    seat < shape.shards && me.slots == [seat_range(seat, shape.shards)]
+    ordinal_of(me.config_epoch)
+        .is_some_and(|seat| seat < shape.shards && me.slots == [seat_range(seat, shape.shards)])
 }
 
 fn name(pod: &Pod<'_>) -> String {

@@ -48,7 +48,7 @@ pub enum Reason {
     /// Two fresh pods, or this one and another, took the same number.
     SameOrdinal {
         /// The ordinal.
-        ordinal: u64,
+        ordinal: u32,
         /// One of them.
         first: NodeId,
         /// The other.
@@ -78,6 +78,14 @@ pub enum Reason {
     DataWithoutCluster(u64),
     /// More than one cluster is found under the Service's name, and none has most pods.
     NoMajority,
+    /// Most live nodes of the cluster that was found are not among the pods found, so it may be
+    /// somebody else's.
+    PartOfCluster {
+        /// How many of its nodes were found.
+        found: usize,
+        /// How many live nodes it has.
+        up: usize,
+    },
     /// The cluster that was found has no seat free: it is somebody else's, or two pods have one
     /// ordinal.
     NoSeat(usize),
@@ -102,6 +110,7 @@ impl Reason {
             Reason::SlotsTaken { .. } => "slots_taken",
             Reason::DataWithoutCluster(_) => "data_without_cluster",
             Reason::NoMajority => "no_majority",
+            Reason::PartOfCluster { .. } => "part_of_cluster",
             Reason::NoSeat(_) => "no_seat",
             Reason::MasterDown(_) => "master_down",
         }
@@ -164,6 +173,11 @@ impl fmt::Display for Reason {
             Reason::NoMajority => f.write_str(
                 "the pods found belong to more than one cluster, and to none of them most; \
                  check what the Service selects",
+            ),
+            Reason::PartOfCluster { found, up } => write!(
+                f,
+                "only {found} of the {up} live nodes of the cluster found are pods of this \
+                 Service; waits for most of them, since it may be somebody else's"
             ),
             Reason::NoSeat(members) => write!(
                 f,

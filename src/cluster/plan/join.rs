@@ -1,6 +1,6 @@
 //! A fresh pod finds a formed cluster, meets it, and becomes the replica that it lacks.
 
-use crate::cluster::model::{Pod, View, is_healthy, is_up, seat_range};
+use crate::cluster::model::{View, is_healthy, is_up, seat_range};
 use crate::config::shape::Shape;
 use crate::health::Membership;
 use crate::nodes_conf::Node;
@@ -16,15 +16,24 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     let pods = view.pods();
     let others = || pods.iter().filter(|pod| pod.at.is_some());
     // A cluster is what one of its members knows; the largest first.
-    let Some(members) = others()
+    let Some((whole, members)) = others()
         .filter(|pod| pod.table.is_whole())
-        .map(|whole| others().filter(|pod| whole.table.find(pod.id()).is_some()).collect())
-        .max_by_key(|members: &Vec<&Pod<'_>>| members.len())
+        .map(|whole| {
+            let members = others().filter(|pod| whole.table.find(pod.id()).is_some());
+            (whole, members.collect::<Vec<_>>())
+        })
+        .max_by_key(|(_, members)| members.len())
     else {
         return;
     };
     if members.len() * 2 <= view.peers.len() {
         return plan.hold_back(Reason::NoMajority);
+    }
+    // One address of somebody else's cluster, given out again or come here by mistake, may be all
+    // that is found while the other pods are still to come.
+    let up = whole.table.nodes().filter(|node| is_up(&node.flags)).count();
+    if members.len() * 2 <= up {
+        return plan.hold_back(Reason::PartOfCluster { found: members.len(), up });
     }
     if u32::try_from(members.len()).is_ok_and(|n| n >= shape.expected()) {
         return plan.hold_back(Reason::NoSeat(members.len()));

@@ -4,6 +4,8 @@
 //! NUMBER [epoch=N] [slots=A-B] [keys=N] [of=MASTER] [knows=N,N...] [sees=N:flag,N:flag...]
 //! ```
 //!
+//! `epoch=1` is the number that ordinal 0 takes, `epoch=2` that of ordinal 1, and so on.
+//!
 //! Pod `N` has the id `nnn...` and the address 10.0.0.N. Each table shows the others as they are,
 //! but for what `sees` says. A number that is known but has no line is a node that is gone.
 
@@ -58,7 +60,10 @@ impl Spec {
             let (key, value) = word.split_once('=').expect("key=value");
             let numbers = || value.split(',').map(|n| n.parse().expect("a number")).collect();
             match key {
-                "epoch" => spec.epoch = value.parse().expect("an epoch"),
+                "epoch" => {
+                    let first: u32 = value.parse().expect("1 for the number of ordinal 0");
+                    spec.epoch = form::number_of(first - 1);
+                }
                 "slots" => spec.slots = value.split(',').map(range).collect(),
                 "keys" => spec.keys = value.parse().expect("a count"),
                 "of" => spec.of = Some(value.parse().expect("a number")),

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::support::fleet::{Fleet, Recipe};
+use crate::support::fleet::Fleet;
 use crate::support::pod::{PORT, Pod, Program};
 use crate::support::process::rest;
 use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
-use super::{LIMIT, assert_nothing_formed, held, ready, wait_all_ready, wait_held, wait_waiting};
+use super::{
+    LIMIT, assert_nothing_formed, held, ready, recipe, wait_all_ready, wait_held, wait_waiting,
+};
 
 fn six() -> Fleet {
-    Fleet::new(&Recipe::wrapped(&any_server(), 3))
+    Fleet::new(&recipe(&any_server(), 3))
 }
 
 /// Loses the volume of a pod that does not run.

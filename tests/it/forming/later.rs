@@ -7,21 +7,12 @@ use redis::cluster::{ClusterClient, ClusterConnection};
 
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::{Pod, Program};
-use crate::support::server::{Server, servers};
+use crate::support::server::Server;
+use crate::support::wait::wait_ok;
 
-use super::{LIMIT, wait_all_ready};
+use super::{LIMIT, in_every_version, recipe, wait_all_ready};
 
 const KEYS: usize = 100;
-
-/// The same with every version at once, since it mostly waits.
-fn in_every_version(check: impl Fn(&Server) + Sync) {
-    let servers = servers();
-    std::thread::scope(|scope| {
-        for server in &servers {
-            scope.spawn(|| check(server));
-        }
-    });
-}
 
 fn client(fleet: &Fleet) -> ClusterConnection {
     let nodes: Vec<String> =
@@ -50,7 +41,7 @@ fn assert_keys(fleet: &Fleet) {
 #[test]
 fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forgotten() {
     in_every_version(|server| {
-        let mut fleet = Fleet::new(&Recipe::wrapped(server, 3));
+        let mut fleet = Fleet::new(&recipe(server, 3));
         let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
         for pod in &mut fleet.pods {
             pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
@@ -75,7 +66,7 @@ fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forg
 
 /// A cluster of bare servers, made by hand, with keys; then stopped.
 fn made_by_hand(server: &Server) -> Fleet {
-    let mut fleet = Fleet::started(&Recipe::bare(server, 3));
+    let mut fleet = Fleet::started(&Recipe { program: Program::Bare, ..recipe(server, 3) });
     fleet.pods.iter().for_each(|pod| pod.wait_answers(LIMIT));
     fleet.create_by_cli();
     fleet.wait_whole(LIMIT);
@@ -85,6 +76,34 @@ fn made_by_hand(server: &Server) -> Fleet {
         pod.env.remove("REJOIN_REPLICAS");
     }
     fleet
+}
+
+/// Waits until every pod, the bare ones too, is linked to this one at its present address.
+#[track_caller]
+fn wait_known(fleet: &Fleet, ordinal: usize) {
+    wait_ok(LIMIT, &format!("redis-{ordinal} to be known at its address"), || {
+        let id = fleet.pods[ordinal].text(&["CLUSTER", "MYID"])?;
+        let address = fleet.pods[ordinal].address().to_string();
+        fleet.pods.iter().try_for_each(|pod| {
+            let view = pod.view()?;
+            let line = view.nodes.get(&id);
+            let is_known = line.is_some_and(|node| node.address == address && node.connected);
+            if is_known { Ok(()) } else { Err(format!("{} sees {line:?}", pod.name())) }
+        })
+    });
+}
+
+/// Waits until no sync is under way: a server that writes the first file of its AOF after one
+/// ignores a SIGTERM ("Writing initial AOF, can't exit").
+#[track_caller]
+fn wait_at_rest(pod: &Pod) {
+    wait_ok(LIMIT, &format!("{} to be at rest", pod.name()), || {
+        let persistence = |field| pod.field(&["INFO", "persistence"], field);
+        let busy = persistence("aof_rewrite_in_progress")? + &persistence("aof_rewrite_scheduled")?;
+        let link = pod.field(&["INFO", "replication"], "master_link_status");
+        let is_linked = link.as_ref().map_or(true, |link| link == "up");
+        if busy == "00" && is_linked { Ok(()) } else { Err(format!("rewrite {busy}, {link:?}")) }
+    });
 }
 
 fn wrap(pod: &mut Pod) {
@@ -102,13 +121,10 @@ fn cluster_made_by_hand_is_whole_again_after_each_pod_moved() {
             wrap(pod);
             pod.ip = ip;
             pod.start();
-            // Whoever is still bare heals nothing by itself.
-            if fleet.pods.iter().all(|pod| pod.program == Program::Wrapped) {
-                fleet.wait_whole(LIMIT);
-            } else {
-                fleet.pods[ordinal].wait_answers(LIMIT);
-            }
+            wait_known(&fleet, ordinal);
+            fleet.pods.iter().for_each(wait_at_rest);
         }
+        fleet.wait_whole(LIMIT);
         wait_all_ready(&fleet);
         assert_keys(&fleet);
     });
@@ -133,6 +149,7 @@ fn cluster_made_by_hand_is_whole_again_after_all_pods_moved_at_once() {
 }
 
 fn move_all(fleet: &mut Fleet, ips: &[IpAddr]) {
+    fleet.pods.iter().for_each(wait_at_rest);
     for pod in &mut fleet.pods {
         pod.stop();
         wrap(pod);

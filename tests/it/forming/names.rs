@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::support::dns::{Answer, Dns};
-use crate::support::fleet::{Fleet, Recipe};
+use crate::support::fleet::Fleet;
 use crate::support::netns::Netns;
 use crate::support::server::any_server;
 use crate::support::wait::{wait_for, wait_ok};
 
-use super::{LIMIT, assert_nothing_formed, ready, status, wait_all_ready, wait_waiting};
+use super::{LIMIT, assert_nothing_formed, ready, recipe, status, wait_all_ready, wait_waiting};
 
 /// The Service's full name in the tests.
 pub(super) const FULL: &str = "redis.shop.svc.cluster.local";
@@ -34,7 +34,7 @@ impl Named {
         ips.iter().chain([&ip(53)]).for_each(|ip| netns.add(*ip));
         let dns = Dns::start((ip(53), 53).into());
         netns.set_pod_resolv_conf(ip(53), "shop");
-        let mut recipe = Recipe::wrapped(&any_server(), 3);
+        let mut recipe = recipe(&any_server(), 3);
         recipe.env.push(("REJOIN_SERVICE".to_owned(), service.to_owned()));
         let fleet = Fleet::on(&recipe, &ips, Some(netns.name()));
         Some(Self { fleet, dns, ips, _netns: netns })

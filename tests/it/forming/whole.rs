@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::Pod;
-use crate::support::server::{any_server, servers};
+use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
-use super::{LIMIT, assert_same, status, wait_all_ready, wait_waiting};
+use super::{LIMIT, assert_same, in_every_version, recipe, status, wait_all_ready, wait_waiting};
 
 /// The first masters are the first pods, with the ranges of `redis-cli --cluster create`; pod `i`
 /// after them follows number `(i - shards) % shards`.
@@ -31,13 +31,13 @@ fn assert_seats(fleet: &Fleet, ranges: &[std::ops::RangeInclusive<u16>]) {
 
 #[test]
 fn six_empty_pods_become_whole_and_ready_in_every_version() {
-    for server in servers() {
-        let fleet = Fleet::started(&Recipe::wrapped(&server, 3));
+    in_every_version(|server| {
+        let fleet = Fleet::started(&recipe(server, 3));
         fleet.wait_whole(LIMIT);
         assert_seats(&fleet, &[0..=5460, 5461..=10922, 10923..=16383]);
         wait_all_ready(&fleet);
         fleet.pods.iter().for_each(shows_the_cluster);
-    }
+    });
 }
 
 /// `rejoin status` and its JSON show the six nodes once all is well.
@@ -64,7 +64,7 @@ fn shows_the_cluster(pod: &Pod) {
 fn one_shard_forms_with_any_number_of_replicas() {
     let server = any_server();
     for replicas in [0, 1, 2] {
-        let fleet = Fleet::started(&Recipe { replicas, ..Recipe::wrapped(&server, 1) });
+        let fleet = Fleet::started(&Recipe { replicas, ..recipe(&server, 1) });
         fleet.wait_whole(LIMIT);
         assert_seats(&fleet, &[0..=16383]);
         wait_all_ready(&fleet);
@@ -75,7 +75,7 @@ fn one_shard_forms_with_any_number_of_replicas() {
 fn masters_without_replicas_and_with_two_form() {
     let server = any_server();
     for replicas in [0, 2] {
-        let fleet = Fleet::started(&Recipe { replicas, ..Recipe::wrapped(&server, 3) });
+        let fleet = Fleet::started(&Recipe { replicas, ..recipe(&server, 3) });
         fleet.wait_whole(LIMIT);
         assert_seats(&fleet, &[0..=5460, 5461..=10922, 10923..=16383]);
         wait_all_ready(&fleet);
@@ -84,16 +84,15 @@ fn masters_without_replicas_and_with_two_form() {
 
 #[test]
 fn thirty_pods_with_the_usual_node_timeout_form() {
-    let recipe =
-        Recipe { node_timeout: Duration::from_secs(15), ..Recipe::wrapped(&any_server(), 15) };
-    let fleet = Fleet::started(&recipe);
+    let thirty = Recipe { node_timeout: Duration::from_secs(15), ..recipe(&any_server(), 15) };
+    let fleet = Fleet::started(&thirty);
     fleet.wait_whole(LIMIT * 2);
     wait_all_ready(&fleet);
 }
 
 #[test]
 fn pods_that_start_one_after_the_other_in_any_order_wait_for_the_last() {
-    let mut fleet = Fleet::new(&Recipe::wrapped(&any_server(), 3));
+    let mut fleet = Fleet::new(&recipe(&any_server(), 3));
     for (before, ordinal) in [4, 1, 5, 0, 3].into_iter().enumerate() {
         fleet.pods[ordinal].start();
         let seen = format!("{} of 6", before + 1);
@@ -110,9 +109,9 @@ fn pods_that_start_one_after_the_other_in_any_order_wait_for_the_last() {
 
 #[test]
 fn password_is_read_from_the_server_configuration() {
-    let mut recipe = Recipe::wrapped(&any_server(), 3);
-    recipe.conf = vec!["requirepass s3cret".to_owned(), "masterauth s3cret".to_owned()];
-    let mut fleet = Fleet::new(&recipe);
+    let mut secret = recipe(&any_server(), 3);
+    secret.conf.extend(["requirepass s3cret".to_owned(), "masterauth s3cret".to_owned()]);
+    let mut fleet = Fleet::new(&secret);
     fleet.pods.iter_mut().for_each(|pod| pod.password = Some("s3cret".to_owned()));
     fleet.start_all();
     fleet.wait_whole(LIMIT);
@@ -122,14 +121,14 @@ fn password_is_read_from_the_server_configuration() {
 
 #[test]
 fn user_of_its_own_logs_in_with_the_password_of_a_file() {
-    let mut recipe = Recipe::wrapped(&any_server(), 3);
-    recipe.conf = vec![
+    let mut secret = recipe(&any_server(), 3);
+    secret.conf.extend([
         "requirepass s3cret".to_owned(),
         "masterauth s3cret".to_owned(),
         // All that the keeper needs of a server.
         "user keeper on >f1le +cluster +info +dbsize +ping".to_owned(),
-    ];
-    let mut fleet = Fleet::new(&recipe);
+    ]);
+    let mut fleet = Fleet::new(&secret);
     let file = fleet.dir().join("password");
     std::fs::write(&file, "f1le\n").unwrap();
     for pod in &mut fleet.pods {

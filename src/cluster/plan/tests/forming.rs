@@ -36,7 +36,14 @@ fn without(text: &str, number: u8) -> String {
 #[test]
 fn fresh_pod_takes_its_number_before_anything_else() {
     let plan = plan(&SIX_FRESH.replace("0 epoch=1", "0"));
-    assert_eq!(plan.steps, [Step::SetEpoch(1)]);
+    assert_eq!(plan.steps, [Step::SetEpoch(form::number_of(0))]);
+}
+
+/// Or Valkey 9 takes for outdated what a new replica says of itself.
+#[test]
+fn numbers_of_masters_are_above_those_of_replicas() {
+    let numbers: Vec<u64> = (0..6).map(form::number_of).collect();
+    assert!(numbers.is_sorted_by(|before, after| before > after), "{numbers:?}");
 }
 
 #[test]
@@ -227,6 +234,17 @@ fn cluster_of_the_fewer_is_not_joined() {
         });
     }
     assert_held(&plan_of(&view), "no_majority");
+}
+
+#[test]
+fn cluster_of_which_only_a_part_is_found_is_not_joined() {
+    let part = "
+        5
+        0 epoch=1 slots=0-16383 knows=1,2,3,4";
+    assert_held(&plan(part), "part_of_cluster");
+    // Those that are down cannot be found, and do not count.
+    let down = format!("{part},6 sees=1:fail,2:noaddr,3:fail,4:fail,6:fail");
+    assert_eq!(plan(&down).steps, [join(0)]);
 }
 
 #[test]
