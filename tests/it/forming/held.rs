@@ -94,7 +94,13 @@ fn pod_without_a_number_is_held_and_the_others_wait_for_it() {
     wait_held(&fleet.pods[5], "no_ordinal");
     let address = fleet.pods[5].address();
     let seen = format!("{address} has not taken its number yet");
-    fleet.pods[..5].iter().for_each(|pod| wait_waiting(pod, &seen));
+    for pod in &fleet.pods[..5] {
+        wait_ok(LIMIT, &format!("{} to say: {seen}", pod.name()), || {
+            let ready = status(pod)?.probes.ready;
+            let says_so = !ready.ok && ready.reason.contains(&seen);
+            if says_so { Ok(()) } else { Err(format!("{ready:?}")) }
+        });
+    }
     assert_nothing_formed(&fleet.pods);
     fleet.pods[5].kill();
     fleet.pods[5].env.insert("POD_NAME".to_owned(), name);
