@@ -37,6 +37,15 @@ fn in_every_version(check: impl Fn(&Server) + Sync) {
     });
 }
 
+/// `REJOIN_PEERS` lists the pods' own addresses only: a fresh pod joins a cluster once most of what
+/// is listed belongs to it, and spare addresses never will.
+fn forget_spares(fleet: &mut Fleet) {
+    let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
+    for pod in &mut fleet.pods {
+        pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
+    }
+}
+
 /// What the pod says of itself.
 fn status(pod: &Pod) -> Result<Status, String> {
     let body = pod.http("/status")?.body;

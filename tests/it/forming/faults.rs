@@ -7,7 +7,7 @@ use crate::support::fleet::{Fleet, Recipe};
 use crate::support::process::rest;
 use crate::support::server::servers;
 
-use super::{LIMIT, recipe, wait_all_ready};
+use super::{LIMIT, forget_spares, recipe, wait_all_ready};
 
 /// The kills of one round lie in this time after the start.
 const SPAN_MS: u64 = 2500;
@@ -88,6 +88,7 @@ fn play(rounds: usize, shards: usize, replicas: usize, volumes: Volumes) {
 fn play_round(recipe: &Recipe, random: &mut Random, volumes: Volumes) {
     let shards = recipe.shards;
     let mut fleet = Fleet::new(recipe);
+    forget_spares(&mut fleet);
     let events = schedule(random, fleet.pods.len());
     println!("{}: {events:?}", recipe.server.name);
     let start = Instant::now();

@@ -2,7 +2,7 @@
 //! it forms.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,7 +205,7 @@ struct Other {
 }
 
 impl Other {
-    /// Says the same to whoever connects, and keeps the connection.
+    /// Says the same to whoever has asked anything, and keeps the connection.
     fn on(address: SocketAddr, says: &'static str) -> Self {
         let listener = TcpListener::bind(address).expect("the address is ours");
         listener.set_nonblocking(true).expect("a socket");
@@ -217,7 +217,10 @@ impl Other {
                 while !ended.load(Ordering::Relaxed) {
                     match listener.accept() {
                         Ok((mut stream, _)) => {
-                            let _ = stream.write_all(says.as_bytes());
+                            if !says.is_empty() {
+                                let _ = stream.read(&mut [0; 1024]);
+                                let _ = stream.write_all(says.as_bytes());
+                            }
                             kept.push(stream);
                         }
                         Err(_) => rest(std::time::Duration::from_millis(5)),
