@@ -15,7 +15,8 @@ use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
 use super::{
-    LIMIT, assert_nothing_formed, held, ready, recipe, wait_all_ready, wait_held, wait_waiting,
+    LIMIT, assert_nothing_formed, held, ready, recipe, status, wait_all_ready, wait_held,
+    wait_waiting,
 };
 
 fn six() -> Fleet {
