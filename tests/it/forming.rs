@@ -46,6 +46,14 @@ fn forget_spares(fleet: &mut Fleet) {
     }
 }
 
+/// Loses the volume of a pod that was killed. A child that its server had just forked may still
+/// write a last file.
+#[track_caller]
+fn lose_volume(pod: &Pod) {
+    wait_ok(LIMIT, "the volume to be removed", || std::fs::remove_dir_all(pod.data()));
+    std::fs::create_dir(pod.data()).expect("its parent is ours");
+}
+
 /// What the pod says of itself.
 fn status(pod: &Pod) -> Result<Status, String> {
     let body = pod.http("/status")?.body;

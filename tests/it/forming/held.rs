@@ -1,7 +1,6 @@
 //! What must not be formed is held, with the reason in log and status; and once it is put right,
 //! it forms.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -15,18 +14,12 @@ use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
 use super::{
-    LIMIT, assert_nothing_formed, held, ready, recipe, status, wait_all_ready, wait_held,
-    wait_waiting,
+    LIMIT, assert_nothing_formed, held, lose_volume, ready, recipe, status, wait_all_ready,
+    wait_held, wait_waiting,
 };
 
 fn six() -> Fleet {
     Fleet::new(&recipe(&any_server(), 3))
-}
-
-/// Loses the volume of a pod that does not run.
-fn lose_volume(pod: &Pod) {
-    fs::remove_dir_all(pod.data()).expect("it is ours");
-    fs::create_dir(pod.data()).expect("its parent is ours");
 }
 
 #[track_caller]

@@ -1,6 +1,5 @@
 //! What comes after forming: a new volume, and clusters that were formed by hand.
 
-use std::fs;
 use std::net::IpAddr;
 
 use redis::cluster::{ClusterClient, ClusterConnection};
@@ -10,7 +9,7 @@ use crate::support::pod::{Pod, Program};
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
-use super::{LIMIT, forget_spares, in_every_version, recipe, wait_all_ready};
+use super::{LIMIT, forget_spares, in_every_version, lose_volume, recipe, wait_all_ready};
 
 const KEYS: usize = 100;
 
@@ -49,8 +48,7 @@ fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forg
         let old = fleet.pods[5].view().unwrap();
         let last = &mut fleet.pods[5];
         last.kill();
-        fs::remove_dir_all(last.data()).unwrap();
-        fs::create_dir(last.data()).unwrap();
+        lose_volume(last);
         last.start();
         fleet.wait_whole(LIMIT);
         let new = fleet.pods[5].view().unwrap();
