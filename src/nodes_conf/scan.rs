@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::BufRead;
 use std::net::IpAddr;
 use std::ops::Range;
+
+use memchr::memchr;
 
 use super::error::{Doubt, LineError, LineErrorKind, ParseError};
 use super::line::{Fields, View, is_blank, read_number};
@@ -13,10 +14,11 @@ use super::model::{NodeId, NodesConf};
 /// A file that was understood, its text still where it was.
 pub struct Reading<'a> {
     file: &'a [u8],
-    views: Vec<View<'a>>,
-    /// Where the own node is in `views`, and its ip in `file`.
-    own: usize,
+    own_id: NodeId,
+    /// Where the own node's ip is in `file`.
     own_ip: Range<usize>,
+    /// Of all nodes, in their order.
+    ids: Vec<NodeId>,
     vars: Vars,
     /// The last line that holds anything has its line end.
     is_ended: bool,
@@ -25,9 +27,8 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Reads the whole file; see [`super::parse`].
     pub(super) fn of(file: &'a [u8]) -> Result<Self, ParseError> {
-        // Growing would copy; a line is hardly shorter, and what is not used costs no memory.
-        let mut views: Vec<View> = Vec::with_capacity(file.len() / 100 + 1);
-        let mut own: Option<(usize, usize, Range<usize>)> = None;
+        let mut ids = Vec::new();
+        let mut own: Option<(NodeId, usize, Range<usize>)> = None;
         let mut vars = Vars::default();
         let (mut last_line, mut is_ended) = (1, false);
         for line in lines(file) {
@@ -42,22 +43,29 @@ impl<'a> Reading<'a> {
                     return Err(ParseError::TwoMyself { first, line: line.number, column });
                 }
                 let start = line.start + view.address_at;
-                own = Some((views.len(), line.number, start..start + view.address.ip.len()));
+                own = Some((view.id, line.number, start..start + view.address.ip.len()));
             }
-            views.push(view);
+            ids.push(view.id);
         }
-        let (own, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
-        Ok(Self { file, views, own, own_ip, vars, is_ended })
+        let (own_id, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
+        Ok(Self { file, own_id, own_ip, ids, vars, is_ended })
+    }
+
+    /// The nodes, read once more: the correction of an address, the most frequent use, needs none
+    /// of them, and those of a thousand lines would fill fifty pages.
+    fn views(&self) -> impl Iterator<Item = View<'a>> {
+        lines(self.file).filter_map(|line| View::of(line.text).ok())
     }
 
     /// The name of the node that the file belongs to.
     pub fn own_id(&self) -> NodeId {
-        self.views[self.own].id
+        self.own_id
     }
 
     /// Its ip as written: empty before it learned one, or a host name.
     pub fn own_ip(&self) -> &'a str {
-        self.views[self.own].address.ip
+        // An address that was understood is ASCII.
+        std::str::from_utf8(&self.file[self.own_ip.clone()]).unwrap_or_default()
     }
 
     /// The file with `ip` as the own node's address, and with each replica in the shard of its
@@ -112,10 +120,10 @@ impl<'a> Reading<'a> {
     /// The same as values of their own.
     pub fn to_nodes_conf(&self) -> NodesConf {
         NodesConf {
-            nodes: self.views.iter().map(|view| view.to_node()).collect(),
+            nodes: self.views().map(View::to_node).collect(),
             current_epoch: self.vars.current_epoch.unwrap_or(0),
             last_vote_epoch: self.vars.last_vote_epoch.unwrap_or(0),
-            own: self.own,
+            own: self.views().position(|view| view.flags.myself).unwrap_or_default(),
         }
     }
 
@@ -128,12 +136,12 @@ impl<'a> Reading<'a> {
 
     /// The nodes by id, without what changes from save to save.
     fn lasting(&self) -> Vec<View<'a>> {
-        let mut views = self.views.clone();
+        let mut views: Vec<View> = self.views().collect();
         for view in &mut views {
             (view.ping_sent_ms, view.pong_received_ms, view.connected) = (0, 0, false);
             (view.address_at, view.flags_column, view.flags.pfail) = (0, 0, false);
             if view.flags.myself {
-                view.address.ip = "";
+                view.address.ip = b"";
             }
         }
         views.sort_unstable_by_key(|view| view.id);
@@ -150,7 +158,13 @@ impl<'a> Reading<'a> {
 
     /// A node that has two lines.
     fn duplicate(&self) -> Option<Doubt> {
-        let mut ids: Vec<NodeId> = self.views.iter().map(|view| view.id).collect();
+        // Numbers are sorted much faster than ids, and are as different.
+        let mut keys: Vec<u64> = self.ids.iter().map(NodeId::last_half).collect();
+        keys.sort_unstable();
+        if keys.windows(2).all(|pair| pair[0] != pair[1]) {
+            return None;
+        }
+        let mut ids = self.ids.clone();
         ids.sort_unstable();
         let [id, _] = *ids.windows(2).find(|pair| pair[0] == pair[1])? else { return None };
         Some(Doubt::Duplicate { id })
@@ -160,7 +174,7 @@ impl<'a> Reading<'a> {
 impl fmt::Debug for Reading<'_> {
     /// Names the own node only: a file may have a thousand lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reading({} nodes of {})", self.views.len(), self.own_id())
+        write!(f, "Reading({} nodes of {})", self.ids.len(), self.own_id())
     }
 }
 
@@ -217,17 +231,13 @@ pub(super) struct Line<'a> {
 pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let (mut start, mut number) = (0, 0);
     let pieces = std::iter::from_fn(move || {
-        let mut rest = &file[start..];
-        // Finds the line end faster than a loop over bytes; reading from memory does not fail.
-        let length = rest.skip_until(b'\n').ok().filter(|length| *length > 0)?;
-        let piece = &file[start..start + length];
-        let (text, is_ended) = match piece.split_last() {
-            Some((b'\n', text)) => (text, true),
-            _ => (without_trailing_nuls(piece), false),
-        };
+        let rest = file.get(start..).filter(|rest| !rest.is_empty())?;
+        let end = memchr(b'\n', rest);
+        let text = end.map_or_else(|| without_trailing_nuls(rest), |end| &rest[..end]);
         number += 1;
-        start += length;
-        Some(Line { number, start: start - length, text, is_ended })
+        let line = Line { number, start, text, is_ended: end.is_some() };
+        start += end.map_or(rest.len(), |end| end + 1);
+        Some(line)
     });
     pieces.filter(|line| !line.text.iter().all(|byte| *byte == 0 || is_blank(*byte)))
 }
