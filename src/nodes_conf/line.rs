@@ -125,9 +125,10 @@ impl<'a> View<'a> {
 
 impl<'a> AddressView<'a> {
     /// The shard that the node is in (Redis 7.2 and later, Valkey); `None` too for what is no id.
-    pub(super) fn shard_id(&self) -> Option<&'a str> {
-        let shard = self.aux?.split(',').find_map(|part| part.strip_prefix("shard-id="))?;
-        NodeId::from_bytes(shard.as_bytes()).ok().map(|_| shard)
+    pub(super) fn shard_id(&self) -> Option<&'a [u8]> {
+        let mut parts = self.aux?.split(|byte| *byte == b',');
+        let shard = parts.find_map(|part| part.strip_prefix(b"shard-id="))?;
+        NodeId::from_bytes(shard).ok().map(|_| shard)
     }
 
     fn to_address(self) -> Address {

@@ -19,6 +19,8 @@ pub struct Reading<'a> {
     own_ip: Range<usize>,
     /// Of all nodes, in their order.
     ids: Vec<NodeId>,
+    /// Some node says which shard it is in.
+    has_shards: bool,
     vars: Vars,
     /// The last line that holds anything has its line end.
     is_ended: bool,
@@ -30,7 +32,7 @@ impl<'a> Reading<'a> {
         let mut ids = Vec::new();
         let mut own: Option<(NodeId, usize, Range<usize>)> = None;
         let mut vars = Vars::default();
-        let (mut last_line, mut is_ended) = (1, false);
+        let (mut last_line, mut is_ended, mut has_shards) = (1, false, false);
         for line in lines(file) {
             (last_line, is_ended) = (line.number, line.is_ended);
             if vars.read(line.text).map_err(|error| at_line(line.number, error))? {
@@ -45,10 +47,11 @@ impl<'a> Reading<'a> {
                 let start = line.start + view.address_at;
                 own = Some((view.id, line.number, start..start + view.address.ip.len()));
             }
+            has_shards |= view.address.shard_id().is_some();
             ids.push(view.id);
         }
         let (own_id, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
-        Ok(Self { file, own_id, own_ip, ids, vars, is_ended })
+        Ok(Self { file, own_id, own_ip, ids, has_shards, vars, is_ended })
     }
 
     /// The nodes, read once more: the correction of an address, the most frequent use, needs none
@@ -97,19 +100,22 @@ impl<'a> Reading<'a> {
     /// and 2171). Later ones put the replica into its master's shard when they load the file
     /// (`clusterLoadConfig`; Redis pull request 13468, Valkey pull request 2174).
     fn stray_shards(&self) -> Vec<(Range<usize>, Cow<'a, [u8]>)> {
-        let shard = |view: &View<'a>| Some((view.id, view.address.shard_id()?));
-        let masters = self.views.iter().filter(|view| view.master.is_none());
-        let mut masters: Vec<(NodeId, &str)> = masters.filter_map(shard).collect();
+        if !self.has_shards {
+            return Vec::new();
+        }
+        let shard = |view: View<'a>| Some((view.id, view.address.shard_id()?));
+        let masters = self.views().filter(|view| view.master.is_none());
+        let mut masters: Vec<(NodeId, &[u8])> = masters.filter_map(shard).collect();
         masters.sort_unstable();
-        let stray = |view: &View<'a>| {
+        let stray = |view: View<'a>| {
             let (master, own) = (view.master?, view.address.shard_id()?);
             let at = masters.binary_search_by_key(&master, |(id, _)| *id).ok()?;
             let right = masters[at].1;
             // It is a part of the file, so this is where.
             let start = own.as_ptr().addr() - self.file.as_ptr().addr();
-            (own != right).then(|| (start..start + own.len(), right.as_bytes().into()))
+            (own != right).then(|| (start..start + own.len(), right.into()))
         };
-        self.views.iter().filter_map(stray).collect()
+        self.views().filter_map(stray).collect()
     }
 
     /// The bytes that were read.

@@ -171,7 +171,7 @@ impl fmt::Display for Reason {
                  have one; was its nodes.conf lost?"
             ),
             Reason::NoMajority => f.write_str(
-                "the pods found belong to more than one cluster, and to none of them most; \
+                "the pods that answer belong to more than one cluster, and to none of them most; \
                  check what the Service selects",
             ),
             Reason::PartOfCluster { found, up } => write!(
