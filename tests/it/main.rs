@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod forming;
 mod ground;
+mod guard;
 mod http;
 mod init;
 mod nodes_conf;
