@@ -281,7 +281,10 @@ impl FilterOwn for Result<Report, Failure> {
 /// How many keys a server holds, and whether it serves them: a replica without its master does not
 /// where `replica-serve-stale-data` is `no`. Then `DBSIZE` is refused, yet all else can be had, and
 /// is what its link is healed by.
-async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failure> {
+///
+/// # Errors
+/// As [`Failure`] says.
+pub async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failure> {
     match connection.number(&["DBSIZE"]).await {
         Err(Failure::Said(Answer::MasterDown)) => {
             Ok((replies::keys(&connection.text(&[info, "keyspace"]).await?), false))
@@ -290,7 +293,11 @@ async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failur
     }
 }
 
-fn table(reply: &str) -> Result<Table, Failure> {
+/// Reads `CLUSTER NODES`.
+///
+/// # Errors
+/// [`Failure::Garbage`], with what was not understood.
+pub fn table(reply: &str) -> Result<Table, Failure> {
     let nodes = nodes_conf::parse_reply(reply.as_bytes())
         .map_err(|error| Failure::Garbage(format!("CLUSTER NODES: {error}")))?;
     Table::new(nodes)
