@@ -115,6 +115,16 @@ fn ghost_is_forgotten_when_all_pods_answer() {
 }
 
 #[test]
+fn stranger_does_not_stand_in_for_a_member_that_is_out_of_reach() {
+    let text = line(&with_ghost(WHOLE), 0, "").replace("sees=9:fail", "sees=9:fail,5:fail");
+    let mut view = scene(&format!("{text}\n66 epoch=9 slots=0-16383"));
+    view.peers.retain(|peer| peer.at != at(5));
+    assert_eq!(view.pods().len(), 6);
+    let forgets = |step: &Step| matches!(step, Step::Forget(_));
+    assert!(!plan_of(&view).steps.iter().any(forgets));
+}
+
+#[test]
 fn ghost_is_kept_while_a_pod_is_missing() {
     let mut view = scene(&with_ghost(WHOLE));
     view.peers.pop();
