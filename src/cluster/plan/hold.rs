@@ -78,6 +78,13 @@ pub enum Reason {
     DataWithoutCluster(u64),
     /// More than one cluster is found under the Service's name, and none has most pods.
     NoMajority,
+    /// Most members of the cluster that was found are not under the Service's name.
+    MostlyElsewhere {
+        /// How many of them answer.
+        found: usize,
+        /// How many it has, without those that it marks as failing.
+        known: usize,
+    },
     /// The cluster that was found has no seat free: it is somebody else's, or two pods have one
     /// ordinal.
     NoSeat(usize),
@@ -102,6 +109,7 @@ impl Reason {
             Reason::SlotsTaken { .. } => "slots_taken",
             Reason::DataWithoutCluster(_) => "data_without_cluster",
             Reason::NoMajority => "no_majority",
+            Reason::MostlyElsewhere { .. } => "mostly_elsewhere",
             Reason::NoSeat(_) => "no_seat",
             Reason::MasterDown(_) => "master_down",
         }
@@ -164,6 +172,11 @@ impl fmt::Display for Reason {
             Reason::NoMajority => f.write_str(
                 "the pods found belong to more than one cluster, and to none of them most; \
                  check what the Service selects",
+            ),
+            Reason::MostlyElsewhere { found, known } => write!(
+                f,
+                "only {found} of the {known} members of the cluster found answer; \
+                 waits for more of them, or it is somebody else's: check what the Service selects"
             ),
             Reason::NoSeat(members) => write!(
                 f,

@@ -7,7 +7,8 @@ use crate::nodes_conf::Node;
 
 use super::{Meet, Plan, Reason, Replicate, Step, heal};
 
-/// Meets the cluster that most of the found pods belong to, where it has a seat free.
+/// Meets the cluster that most of the found pods belong to, where most of its own members are among
+/// them and it has a seat free.
 pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     let own = &view.own;
     if !own.table.is_fresh() || own.keys > 0 {
@@ -16,15 +17,23 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     let pods = view.pods();
     let others = || pods.iter().filter(|pod| pod.at.is_some());
     // A cluster is what one of its members knows; the largest first.
-    let Some(members) = others()
+    let Some((whole, members)) = others()
         .filter(|pod| pod.table.is_whole())
-        .map(|whole| others().filter(|pod| whole.table.find(pod.id()).is_some()).collect())
-        .max_by_key(|members: &Vec<&Pod<'_>>| members.len())
+        .map(|whole| {
+            let knows = |pod: &&Pod<'_>| whole.table.find(pod.id()).is_some();
+            (whole, others().filter(knows).collect())
+        })
+        .max_by_key(|(_, members): &(_, Vec<&Pod<'_>>)| members.len())
     else {
         return;
     };
     if members.len() * 2 <= view.peers.len() {
         return plan.hold_back(Reason::NoMajority);
+    }
+    // One stale name can lead to a pod of another cluster, before any pod of ours is there.
+    let known = whole.table.nodes().filter(|node| is_up(&node.flags)).count();
+    if members.len() * 2 <= known {
+        return plan.hold_back(Reason::MostlyElsewhere { found: members.len(), known });
     }
     if u32::try_from(members.len()).is_ok_and(|n| n >= shape.expected()) {
         return plan.hold_back(Reason::NoSeat(members.len()));

@@ -230,6 +230,17 @@ fn cluster_of_the_fewer_is_not_joined() {
 }
 
 #[test]
+fn cluster_of_which_only_the_fewer_are_found_is_not_joined() {
+    // Pod 1 has the address that a pod of ours had.
+    let text = "
+        5
+        1 epoch=1 slots=0-16383 knows=71,72,73";
+    assert_held(&plan(text), "mostly_elsewhere");
+    let plan = plan(&text.replace("73", "73 sees=71:fail,72:fail,73:fail"));
+    assert_eq!(plan.steps, [join(1)]);
+}
+
+#[test]
 fn cluster_without_a_free_seat_is_not_joined() {
     let text = FORMED_WITHOUT_FIVE.replace(",9 sees=9:fail", ",9");
     assert_held(&plan(&format!("{text}\n9 epoch=3 of=2 knows=0,1,2,3,4")), "no_seat");
