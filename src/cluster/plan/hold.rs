@@ -88,6 +88,8 @@ pub enum Reason {
     /// The cluster that was found has no seat free: it is somebody else's, or two pods have one
     /// ordinal.
     NoSeat(usize),
+    /// The master has moved and is empty, while this replica of it holds so many keys.
+    EmptyMaster(u64),
     /// The master that this pod is to follow is not reachable.
     MasterDown(NodeId),
 }
@@ -111,6 +113,7 @@ impl Reason {
             Reason::NoMajority => "no_majority",
             Reason::MostlyElsewhere { .. } => "mostly_elsewhere",
             Reason::NoSeat(_) => "no_seat",
+            Reason::EmptyMaster(_) => "empty_master",
             Reason::MasterDown(_) => "master_down",
         }
     }
@@ -182,6 +185,11 @@ impl fmt::Display for Reason {
                 f,
                 "the cluster found has all its {members} pods; it is somebody else's, \
                  or two pods have one ordinal; check the Service and POD_NAME"
+            ),
+            Reason::EmptyMaster(keys) => write!(
+                f,
+                "this master has come back without keys, while its replica here holds {keys}; \
+                 CLUSTER FAILOVER FORCE here keeps them, CLUSTER REPLICATE gives them up"
             ),
             Reason::MasterDown(id) => write!(
                 f,
