@@ -217,6 +217,18 @@ fn pod_with_data_does_not_join_by_itself() {
 }
 
 #[test]
+fn lone_shard_that_lost_its_nodes_conf_does_not_take_itself_for_the_cluster() {
+    let text = "
+        0 slots=0-16383 keys=3
+        1 epoch=1 of=9 knows=9 sees=9:owner";
+    let one_shard = Settings { shape: Some(Shape { shards: 1, replicas: 1 }), ..settings(0) };
+    assert_held(&Plan::new(&scene(text), &one_shard), "data_without_cluster");
+    // The other comes later: it goes on looking.
+    let plan = Plan::new(&scene("0 slots=0-16383 keys=3"), &one_shard);
+    assert!(!plan.settled, "{plan:#?}");
+}
+
+#[test]
 fn cluster_of_the_fewer_is_not_joined() {
     let mut view = scene(FORMED_WITHOUT_FIVE);
     for number in 20..25 {
