@@ -167,7 +167,8 @@ impl Plan {
             }
             (Some(_), None) => plan.hold_back(Reason::NoOrdinal),
         }
-        plan.settled = plan.steps.is_empty() && plan.held.is_empty() && plan.is_settled(view);
+        plan.settled =
+            plan.steps.is_empty() && plan.held.is_empty() && plan.is_settled(view, settings);
         plan
     }
 
@@ -205,8 +206,12 @@ impl Plan {
         }
     }
 
-    fn is_settled(&self, view: &View) -> bool {
+    fn is_settled(&self, view: &View, settings: &Settings) -> bool {
         let table = &view.own.table;
+        // Others may have the cluster that it takes itself for.
+        if table.others().is_empty() && settings.shape.is_some_and(|shape| shape.expected() > 1) {
+            return false;
+        }
         let stands = match self.membership {
             Membership::Member => view.own.state_ok,
             Membership::NotWanted => true,
@@ -243,11 +248,14 @@ enum Stage {
 impl Stage {
     fn of(view: &View) -> Stage {
         let table = &view.own.table;
-        if table.is_whole() {
+        let pods = view.pods();
+        let mut whole =
+            pods.iter().filter(|pod| pod.at.is_some() && pod.table.is_whole()).peekable();
+        // A volume of a single shard that lost its `nodes.conf` is whole, too, by its keys alone.
+        let alone = table.others().is_empty() && whole.peek().is_some();
+        if table.is_whole() && !alone {
             return Stage::Formed;
         }
-        let pods = view.pods();
-        let mut whole = pods.iter().filter(|pod| pod.table.is_whole()).peekable();
         if whole.peek().is_none() {
             Stage::Unformed
         } else if whole.any(|pod| table.find(pod.id()).is_some()) {

@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::model::{Pod, View, is_healthy, is_up, literal_ip};
 use crate::health::Role;
-use crate::nodes_conf::Node;
+use crate::nodes_conf::{Node, NodeId};
 
-use super::{Meet, Plan, Replicate, Settings, Step};
+use super::{Meet, Plan, Reason, Replicate, Settings, Step};
 
 /// Adds what heals.
 pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
@@ -30,8 +30,13 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
         };
         plan.steps.push(meet(pod, at, why));
     }
-    if let Some(step) = follow_master(view) {
-        plan.steps.push(step);
+    if let Some(master) = moved_master(view) {
+        let empty = view.own.keys > 0 && view.pod(master).is_some_and(|pod| pod.keys == 0);
+        if empty {
+            plan.hold(master, Reason::EmptyMaster(view.own.keys));
+        } else {
+            plan.steps.push(Step::Replicate { master, why: Replicate::Moved });
+        }
     }
 }
 
@@ -73,12 +78,17 @@ fn is_outdated(view: &View, pod: Pod<'_>) -> bool {
 
 /// Redis up to 8.6 leaves a replica on its master's old address where gossip, not a MEET, brought
 /// the new one. Valkey 8.0 and later follows by itself, and takes this for a no-op.
-fn follow_master(view: &View) -> Option<Step> {
+///
+/// A link that is up is no proof: whoever has the old address by now is taken for the master, for
+/// replication knows no ids. Where the master itself answers at the new one, it is not at the old.
+/// A master that has come back empty must not be copied by our hand over keys that are still here.
+fn moved_master(view: &View) -> Option<NodeId> {
     let own = &view.own;
-    let Role::Replica { link_up: false, .. } = own.replication.role else { return None };
+    let Role::Replica { link_up, .. } = own.replication.role else { return None };
     let master = own.table.find(own.table.me().master?)?;
     let host = own.replication.master_host.as_deref()?;
     let known = is_up(&master.flags) && master.connected && !master.address.ip.is_empty();
-    (known && host != master.address.ip)
-        .then_some(Step::Replicate { master: master.id, why: Replicate::Moved })
+    let there = || view.pod(master.id).and_then(|pod| pod.at).map(|at| at.ip());
+    let elsewhere = !link_up || (there().is_some() && there() == literal_ip(master));
+    (known && host != master.address.ip && elsewhere).then_some(master.id)
 }

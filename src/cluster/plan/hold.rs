@@ -89,6 +89,8 @@ pub enum Reason {
     /// The cluster that was found has no seat free: it is somebody else's, or two pods have one
     /// ordinal.
     NoSeat(usize),
+    /// The master has moved and is empty, while this replica of it holds so many keys.
+    EmptyMaster(u64),
     /// The master that this pod is to follow is not reachable.
     MasterDown(NodeId),
 }
@@ -112,6 +114,7 @@ impl Reason {
             Reason::NoMajority => "no_majority",
             Reason::PartOfCluster { .. } => "part_of_cluster",
             Reason::NoSeat(_) => "no_seat",
+            Reason::EmptyMaster(_) => "empty_master",
             Reason::MasterDown(_) => "master_down",
         }
     }
@@ -183,6 +186,11 @@ impl fmt::Display for Reason {
                 f,
                 "the cluster found has all its {members} pods; it is somebody else's, \
                  or two pods have one ordinal; check the Service and POD_NAME"
+            ),
+            Reason::EmptyMaster(keys) => write!(
+                f,
+                "this master has come back without keys, while its replica here holds {keys}; \
+                 CLUSTER FAILOVER FORCE here keeps them, CLUSTER REPLICATE gives them up"
             ),
             Reason::MasterDown(id) => write!(
                 f,

@@ -225,6 +225,18 @@ fn pod_with_data_does_not_join_by_itself() {
 
 /// Five pods answer as another cluster than the first.
 #[test]
+fn lone_shard_that_lost_its_nodes_conf_does_not_take_itself_for_the_cluster() {
+    let text = "
+        0 slots=0-16383 keys=3
+        1 epoch=1 of=9 knows=9 sees=9:owner";
+    let one_shard = Settings { shape: Some(Shape { shards: 1, replicas: 1 }), ..settings(0) };
+    assert_held(&Plan::new(&scene(text), &one_shard), "data_without_cluster");
+    // The other comes later: it goes on looking.
+    let plan = Plan::new(&scene("0 slots=0-16383 keys=3"), &one_shard);
+    assert!(!plan.settled, "{plan:#?}");
+}
+
+#[test]
 fn cluster_of_the_fewer_is_not_joined() {
     let others: String = (20..25).map(|n| format!("\n{n} epoch=2 slots=0-16383")).collect();
     assert_held(&plan(&format!("{FORMED_WITHOUT_FIVE}{others}")), "no_majority");
@@ -249,6 +261,17 @@ fn cluster_of_which_only_a_part_is_found_is_not_joined() {
     // Those that are down cannot be found, and do not count.
     let down = format!("{part},6 sees=1:fail,2:noaddr,3:fail,4:fail,6:fail");
     assert_eq!(plan(&down).steps, [join(0)]);
+}
+
+#[test]
+fn cluster_of_which_only_the_fewer_are_found_is_not_joined() {
+    // Pod 1 has the address that a pod of ours had.
+    let text = "
+        5
+        1 epoch=1 slots=0-16383 knows=71,72,73";
+    assert_held(&plan(text), "part_of_cluster");
+    let plan = plan(&text.replace("73", "73 sees=71:fail,72:fail,73:fail"));
+    assert_eq!(plan.steps, [join(1)]);
 }
 
 #[test]

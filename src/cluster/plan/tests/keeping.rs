@@ -115,6 +115,45 @@ fn ghost_is_forgotten_when_all_pods_answer() {
 }
 
 #[test]
+fn replica_with_keys_is_not_led_to_a_master_that_came_back_empty() {
+    let text = "
+        3 epoch=1 of=0 knows=0 keys=7
+        0 epoch=1 slots=0-5460 knows=3";
+    let mut view = scene(text);
+    let down = Role::Replica { link_up: false, synced_once: false };
+    view.own.replication = Replication { role: down, master_host: Some("10.0.9.9".to_owned()) };
+    let settings = Settings { shape: None, ..settings(3) };
+    let plan = Plan::new(&view, &settings);
+    assert_eq!((plan.steps.len(), plan.held.len()), (0, 1));
+    assert_eq!(plan.held[0].reason.kind(), "empty_master");
+}
+
+#[test]
+fn replica_that_copies_from_whoever_has_its_masters_old_address_is_led_back() {
+    let text = "
+        3 epoch=1 of=0 knows=0
+        0 epoch=1 slots=0-5460 knows=3";
+    let mut view = scene(text);
+    view.own.replication.master_host = Some("10.0.9.9".to_owned());
+    let settings = Settings { shape: None, ..settings(3) };
+    let back = Step::Replicate { master: id(0), why: Replicate::Moved };
+    assert_eq!(Plan::new(&view, &settings).steps, [back]);
+    // It is not known to have left the old address.
+    view.peers.clear();
+    assert_eq!(Plan::new(&view, &settings).steps, []);
+}
+
+#[test]
+fn stranger_does_not_stand_in_for_a_member_that_is_out_of_reach() {
+    let text = line(&with_ghost(WHOLE), 0, "").replace("sees=9:fail", "sees=9:fail,5:fail");
+    let mut view = scene(&format!("{text}\n66 epoch=9 slots=0-16383"));
+    view.peers.retain(|peer| peer.at != at(5));
+    assert_eq!(view.pods().len(), 6);
+    let forgets = |step: &Step| matches!(step, Step::Forget(_));
+    assert!(!plan_of(&view).steps.iter().any(forgets));
+}
+
+#[test]
 fn ghost_is_kept_while_a_pod_is_missing() {
     let mut view = scene(&with_ghost(WHOLE));
     view.peers.pop();
