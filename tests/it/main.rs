@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod forming;
 mod ground;
+mod healing;
 mod http;
 mod init;
 mod nodes_conf;
