@@ -16,7 +16,7 @@ use redis::cluster::{ClusterClient, ClusterConnection};
 
 use crate::forming::recipe;
 use crate::support::fleet::{Fleet, Recipe};
-use crate::support::pod::Pod;
+use crate::support::pod::{PORT, Pod};
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
@@ -45,6 +45,24 @@ fn six(server: &Server, node_timeout: Duration) -> Recipe {
 /// and the spare ones.
 fn formed(server: &Server, node_timeout: Duration) -> Fleet {
     let mut fleet = Fleet::new(&six(server, node_timeout));
+    form(&mut fleet);
+    fleet
+}
+
+/// Has every pod find the addresses that pods have now, and these.
+fn find_only(fleet: &mut Fleet, more: &[IpAddr]) {
+    let ips = fleet.pods.iter().map(|pod| pod.ip).chain(more.iter().copied());
+    let found: Vec<String> = ips.map(|ip| format!("{ip}:{PORT}")).collect();
+    for pod in &mut fleet.pods {
+        pod.env.insert("REJOIN_PEERS".to_owned(), found.join(","));
+    }
+}
+
+/// The same for pods whose addresses are in the name service, which lists no spare ones. A fresh
+/// pod joins a cluster that most of the addresses found belong to.
+fn formed_on_own_addresses(server: &Server, node_timeout: Duration) -> Fleet {
+    let mut fleet = Fleet::new(&six(server, node_timeout));
+    find_only(&mut fleet, &[]);
     form(&mut fleet);
     fleet
 }

@@ -9,8 +9,9 @@ use crate::support::pod::{PORT, Pod, Program};
 use crate::support::wait::wait_ok;
 
 use super::{
-    HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, held, id, ids,
-    in_every_version, lose_volume, readdress, s, say, wait_all_ready, wait_healed, wait_held,
+    HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, formed_on_own_addresses, held,
+    id, ids, in_every_version, lose_volume, readdress, s, say, wait_all_ready, wait_healed,
+    wait_held,
 };
 
 /// Has every pod of both find the pods of both.
@@ -112,7 +113,8 @@ fn cluster_that_comes_to_addresses_which_another_left_stays_apart_from_it() {
 #[test]
 fn fresh_pod_that_finds_only_another_cluster_does_not_join_it() {
     in_every_version(|server| {
-        let (mut one, other) = (formed(server, HASTY), formed(server, HASTY));
+        let mut one = formed_on_own_addresses(server, HASTY);
+        let other = formed_on_own_addresses(server, HASTY);
         let theirs = ids(&other);
         // The whole of it, and a single pod of it.
         for found in [6, 1] {

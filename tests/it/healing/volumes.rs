@@ -3,13 +3,13 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::Pod;
 use crate::support::wait::wait_ok;
 
 use super::{
-    HASTY, LIMIT, assert_keys, formed, id, ids, in_every_version, keys, lose_volume,
-    wait_all_ready, wait_healed, wait_held,
+    HASTY, LIMIT, assert_keys, find_only, form, formed_on_own_addresses, id, ids, in_every_version,
+    keys, lose_volume, six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// Kills pods and starts them with empty volumes, and waits until the cluster is whole without
@@ -46,18 +46,18 @@ fn shards(fleet: &Fleet) -> Vec<u16> {
 #[test]
 fn master_that_lost_its_volume_inside_the_node_timeout_comes_back_as_a_replica() {
     in_every_version(|server| {
-        let mut fleet = formed(server, HASTY);
+        let mut fleet = Fleet::new(&six(server, HASTY));
+        let spare = fleet.spare[1];
+        find_only(&mut fleet, &[spare]);
+        form(&mut fleet);
         let before = shards(&fleet);
         // A fresh server where the master was: Redis never declares that one failed.
         lose_and_heal(&mut fleet, &[0], "master's volume lost, same address");
         // Nobody where it was.
-        fleet.swap_address(1);
-        let ip = fleet.pods[1].ip;
-        fleet.swap_address(1);
+        let start = Instant::now();
         fleet.pods[1].kill();
         lose_volume(&fleet.pods[1]);
-        let start = Instant::now();
-        fleet.pods[1].ip = ip;
+        fleet.pods[1].ip = fleet.spare[1];
         fleet.pods[1].start();
         wait_healed(&fleet, "master's volume lost, new address", start);
         assert_keys(&fleet);
@@ -68,7 +68,7 @@ fn master_that_lost_its_volume_inside_the_node_timeout_comes_back_as_a_replica()
 #[test]
 fn two_volumes_lost_in_two_shards_at_once_come_back() {
     in_every_version(|server| {
-        let mut fleet = formed(server, HASTY);
+        let mut fleet = formed_on_own_addresses(server, HASTY);
         let before = shards(&fleet);
         lose_and_heal(&mut fleet, &[4, 5], "two replicas' volumes lost");
         lose_and_heal(&mut fleet, &[0, 4], "a master's and a replica's volume lost");
@@ -80,9 +80,9 @@ fn two_volumes_lost_in_two_shards_at_once_come_back() {
 fn volumes_of_two_masters_lost_at_once_come_back() {
     // Of five, since a majority must be left to elect the successors.
     in_every_version(|server| {
-        let recipe = super::Recipe { shards: 5, ..super::six(server, HASTY) };
-        let mut fleet = Fleet::new(&recipe);
-        super::form(&mut fleet);
+        let mut fleet = Fleet::new(&Recipe { shards: 5, ..six(server, HASTY) });
+        find_only(&mut fleet, &[]);
+        form(&mut fleet);
         lose_and_heal(&mut fleet, &[0, 2], "two masters' volumes lost");
     });
 }
@@ -104,7 +104,7 @@ fn remove(pod: &Pod, starts: &[&str]) {
 fn lost_nodes_conf_beside_kept_data_is_held_and_no_copy_is_lost() {
     in_every_version(|server| {
         for ordinal in [5, 0] {
-            let mut fleet = formed(server, HASTY);
+            let mut fleet = formed_on_own_addresses(server, HASTY);
             let pod = &mut fleet.pods[ordinal];
             let held = keys(pod).unwrap();
             assert!(held > 0);
@@ -148,7 +148,7 @@ fn wait_served_by_others(fleet: &Fleet, ordinal: usize) -> u64 {
 #[test]
 fn replica_that_lost_its_data_but_not_its_nodes_conf_gets_it_again() {
     in_every_version(|server| {
-        let mut fleet = formed(server, HASTY);
+        let mut fleet = formed_on_own_addresses(server, HASTY);
         let before = ids(&fleet);
         let replica = &mut fleet.pods[3];
         let held = keys(replica).unwrap();
