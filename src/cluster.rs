@@ -7,6 +7,7 @@
 //! | [`plan`] | view to steps and holds; pure |
 //! | [`observe`] | asks the own server and the pods that can be found; only reads |
 //! | [`act`] | takes the steps, on the own server only |
+//! | [`takeover`] | when a replica may take over from a master that is nowhere to be found |
 //! | [`hostname`] | announces the pod's name |
 //! | [`watch`] | rounds to what the probes are told |
 //! | [`report`] | view and plan to `/status`; pure |
@@ -32,6 +33,7 @@ pub mod observe;
 pub mod plan;
 pub mod replies;
 pub mod report;
+pub mod takeover;
 pub mod watch;
 
 use hostname::Hostname;
@@ -39,6 +41,7 @@ use model::{Own, Table, View};
 use observe::Observer;
 use plan::{Meet, Plan, Settings, Step};
 use report::Identity;
+use takeover::Takeover;
 use watch::Watch;
 
 /// The pause after a round that did something, or saw something new.
@@ -62,6 +65,7 @@ pub struct Keeper {
     metrics: Metrics,
     watch: Watch,
     hostname: Hostname,
+    takeover: Takeover,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
     pause: Duration,
@@ -82,6 +86,7 @@ impl Keeper {
         metrics: Metrics,
     ) -> Keeper {
         Keeper {
+            takeover: Takeover::new(observer.node_timeout()),
             observer,
             settings,
             identity,
@@ -140,6 +145,7 @@ impl Keeper {
                 Err(failure) => return self.no_answer(&failure),
             }
         }
+        self.pace(&mut plan);
         self.publish(&view, &plan);
         let acted = !plan.steps.is_empty();
         let done = act::act(&mut self.observer, &plan.steps).await;
@@ -149,6 +155,15 @@ impl Keeper {
             self.observer.rest();
         }
         self.last = Some((view, plan));
+    }
+
+    /// Leaves out what has not been called for long enough.
+    fn pace(&mut self, plan: &mut Plan) {
+        if !plan.steps.contains(&Step::Failover) {
+            self.takeover.not_wanted();
+        } else if !self.takeover.is_due(Instant::now()) {
+            plan.steps.retain(|step| *step != Step::Failover);
+        }
     }
 
     fn publish(&mut self, view: &View, plan: &Plan) {
@@ -224,6 +239,7 @@ impl Keeper {
         let now = Instant::now();
         debug!("the server {failure}");
         self.watch.failed(now, failure);
+        self.takeover.not_wanted();
         self.pause = (self.pause * 2).clamp(BUSY_PAUSE / 2, WAITING_PAUSE);
         if self.last.take().is_some() {
             self.pause = BUSY_PAUSE;

@@ -10,6 +10,7 @@ use crate::redis::Failure;
 
 use super::observe::Observer;
 use super::plan::Step;
+use super::replies;
 
 /// What became of a step.
 pub type Outcome = Result<(), String>;
@@ -57,6 +58,7 @@ async fn take(observer: &mut Observer, step: &Step) -> Result<(), Failure> {
         }
         Step::Replicate { master, .. } => one_id(observer, "REPLICATE", *master).await?,
         Step::Forget(id) => one_id(observer, "FORGET", *id).await?,
+        Step::Failover => take_over(observer).await?,
     }
     Ok(())
 }
@@ -68,6 +70,17 @@ async fn add_slots(observer: &mut Observer, range: SlotRange) -> Result<(), Fail
     let words: Vec<&str> =
         std::iter::once("ADDSLOTS").chain(slots.iter().map(String::as_str)).collect();
     observer.cluster_own(&words).await.map(|_| ())
+}
+
+/// Only a whole copy takes over. `FORCE` does without the rules by which Redis refuses others:
+/// a replica whose full sync was cut short is empty, has dropped where its master was, and says an
+/// offset of 1 then (`genRedisInfoString` in `src/server.c`).
+async fn take_over(observer: &mut Observer) -> Result<(), Failure> {
+    let info = observer.info_own("replication").await?;
+    match replies::field(&info, "slave_repl_offset").and_then(|at| at.parse::<u64>().ok()) {
+        Some(2..) => observer.cluster_own(&["FAILOVER", "FORCE"]).await.map(|_| ()),
+        _ => Err(Failure::Ours("this replica holds no whole copy of its master".to_owned())),
+    }
 }
 
 async fn one_id(observer: &mut Observer, command: &str, id: NodeId) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ pub struct Observer {
     own_at: Vec<Dial>,
     own: Option<Connection>,
     own_ip: Option<IpAddr>,
+    node_timeout: Duration,
     cluster: String,
     config: String,
     info: String,
@@ -50,6 +51,7 @@ impl Observer {
             own_at: server.dial(),
             own: None,
             own_ip,
+            node_timeout: server.node_timeout,
             cluster: named("CLUSTER"),
             config: named("CONFIG"),
             info: named("INFO"),
@@ -57,6 +59,11 @@ impl Observer {
             peers: HashMap::new(),
             silent: BTreeSet::new(),
         }
+    }
+
+    /// The `cluster-node-timeout` that the own server was started with.
+    pub fn node_timeout(&self) -> Duration {
+        self.node_timeout
     }
 
     /// Asks the own server one thing.

@@ -19,16 +19,16 @@ use crate::support::server::{Server, servers};
 use crate::support::wait::wait_ok;
 
 /// The longest that any one state may take to come, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Wrapped servers with one replica each, which do not wait before a first sync.
-fn recipe(server: &Server, shards: usize) -> Recipe {
+pub(crate) fn recipe(server: &Server, shards: usize) -> Recipe {
     let conf = vec!["repl-diskless-sync-delay 0".to_owned()];
     Recipe { conf, ..Recipe::wrapped(server, shards) }
 }
 
 /// The same with every version at once, since it mostly waits.
-fn in_every_version(check: impl Fn(&Server) + Sync) {
+pub(crate) fn in_every_version(check: impl Fn(&Server) + Sync) {
     let servers = servers();
     std::thread::scope(|scope| {
         for server in &servers {
@@ -55,13 +55,13 @@ fn lose_volume(pod: &Pod) {
 }
 
 /// What the pod says of itself.
-fn status(pod: &Pod) -> Result<Status, String> {
+pub(crate) fn status(pod: &Pod) -> Result<Status, String> {
     let body = pod.http("/status")?.body;
     serde_json::from_str(&body).map_err(|error| format!("{}: {error}: {body}", pod.name()))
 }
 
 /// The `held[].kind` of a pod's status, without doubles.
-fn held(pod: &Pod) -> Result<Vec<String>, String> {
+pub(crate) fn held(pod: &Pod) -> Result<Vec<String>, String> {
     let mut kinds: Vec<String> = status(pod)?.held.into_iter().map(|held| held.kind).collect();
     kinds.sort();
     kinds.dedup();
@@ -69,7 +69,7 @@ fn held(pod: &Pod) -> Result<Vec<String>, String> {
 }
 
 /// Whether the pod is ready, by the probe over HTTP and by the command.
-fn ready(pod: &Pod) -> Result<(), String> {
+pub(crate) fn ready(pod: &Pod) -> Result<(), String> {
     let answer = pod.http("/readyz")?;
     if answer.status != 200 {
         return Err(format!("{}: {}", pod.name(), answer.body));
@@ -82,7 +82,7 @@ fn ready(pod: &Pod) -> Result<(), String> {
 }
 
 #[track_caller]
-fn wait_all_ready(fleet: &Fleet) {
+pub(crate) fn wait_all_ready(fleet: &Fleet) {
     wait_ok(LIMIT, "every pod to be ready", || fleet.pods.iter().try_for_each(ready));
 }
 
@@ -98,7 +98,7 @@ fn wait_waiting(pod: &Pod, seen: &str) {
 
 /// Waits until the pod says in its status and in its log that this kind of thing is held.
 #[track_caller]
-fn wait_held(pod: &Pod, kind: &str) {
+pub(crate) fn wait_held(pod: &Pod, kind: &str) {
     wait_ok(LIMIT, &format!("{} to hold {kind}", pod.name()), || {
         let status = status(pod)?;
         let Some(held) = status.held.iter().find(|held| held.kind == kind) else {

@@ -8,6 +8,7 @@ mod config;
 mod forming;
 mod ground;
 mod guard;
+mod healing;
 mod http;
 mod init;
 mod nodes_conf;

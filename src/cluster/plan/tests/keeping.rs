@@ -221,3 +221,91 @@ fn pod_that_exists_but_is_out_of_reach_is_not_waited_for() {
     view.discovery = Discovery::Failed("timed out".to_owned());
     assert_eq!(waits_for(&view), None);
 }
+
+/// Pod 3, whose master 0 is gone from where a stranger answers now.
+const STRANGER: &str = "
+    3 epoch=1 of=0 knows=0,1,2,4,5 sees=0:noaddr
+    1 epoch=2 slots=5461-10922 knows=0,2,3,4,5 sees=0:noaddr
+    2 epoch=3 slots=10923-16383 knows=0,1,3,4,5 sees=0:noaddr
+    4 epoch=2 of=1 knows=0,1,2,3,5 sees=0:noaddr
+    5 epoch=3 of=2 knows=0,1,2,3,4 sees=0:noaddr
+    77";
+
+/// The scene with the slots of the lost node 0 in each table, and a link that is down.
+fn without_master(text: &str) -> View {
+    let mut view = scene(text);
+    let with_slots = |table: &Table| {
+        let mut nodes: Vec<Node> = table.nodes().cloned().collect();
+        for node in nodes.iter_mut().filter(|node| node.id == id(0)) {
+            node.slots = vec![range("0-5460")];
+        }
+        Table::new(nodes).expect("one own line")
+    };
+    view.own.table = with_slots(&view.own.table);
+    for report in view.peers.iter_mut().filter_map(|peer| peer.answer.as_mut().ok()) {
+        report.table = with_slots(&report.table);
+    }
+    let down = Role::Replica { link_up: false, synced_once: true };
+    view.own.replication = Replication { role: down, master_host: Some(ip(0).to_string()) };
+    view
+}
+
+fn takes_over(view: &View) -> bool {
+    [settings(3), Settings { shape: None, ..settings(3) }]
+        .iter()
+        .all(|settings| Plan::new(view, settings).steps.contains(&Step::Failover))
+}
+
+#[test]
+fn replica_takes_over_from_a_master_without_address_that_answers_nowhere() {
+    assert!(takes_over(&without_master(STRANGER)));
+    assert!(Step::Failover.needs_confirming());
+}
+
+#[test]
+fn replica_does_not_take_over_while_its_master_may_be_somewhere() {
+    let mut unknown = without_master(STRANGER);
+    unknown.discovery = Discovery::Failed("timed out".to_owned());
+    assert!(!takes_over(&unknown));
+    unknown.discovery = Discovery::Off;
+    assert!(!takes_over(&unknown));
+    let mut nobody = without_master(STRANGER);
+    nobody.peers.iter_mut().for_each(|peer| peer.named = false);
+    assert!(!takes_over(&nobody));
+    let mut linked = without_master(STRANGER);
+    linked.own.replication.role = Role::Replica { link_up: true, synced_once: true };
+    assert!(!takes_over(&linked));
+    let seen = STRANGER
+        .replace("5 epoch=3 of=2 knows=0,1,2,3,4 sees=0:noaddr", "5 epoch=3 of=2 knows=0,1,2,3,4");
+    assert!(!takes_over(&without_master(&seen)));
+    let there = STRANGER.replace("77", "0 epoch=1 slots=0-5460 knows=1,2,3,4,5");
+    assert!(!takes_over(&without_master(&there)));
+}
+
+#[test]
+fn replica_leaves_a_failed_master_to_the_election_of_the_server() {
+    let failed = STRANGER.replace("sees=0:noaddr", "sees=0:fail");
+    assert!(!takes_over(&without_master(&failed)));
+}
+
+#[test]
+fn replica_does_not_take_over_where_another_has() {
+    let taken = STRANGER.replace("4 epoch=2 of=1", "4 epoch=9 slots=0-5460");
+    let mut view = without_master(&taken);
+    for report in view.peers.iter_mut().filter_map(|peer| peer.answer.as_mut().ok()) {
+        let others = report.table.nodes().filter(|node| node.id != id(0)).cloned().collect();
+        report.table = Table::new(others).expect("one own line");
+    }
+    assert!(!takes_over(&view));
+}
+
+#[test]
+fn replica_with_most_keys_takes_over() {
+    let two = |own: u64, other: u64| {
+        let text = STRANGER
+            .replace("3 epoch=1", &format!("3 keys={own} epoch=1"))
+            .replace("4 epoch=2 of=1", &format!("4 keys={other} epoch=2 of=0"));
+        takes_over(&without_master(&text))
+    };
+    assert!(two(5, 5) && two(6, 5) && !two(5, 6));
+}

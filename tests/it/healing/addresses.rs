@@ -1,0 +1,188 @@
+//! Pods come back on other addresses.
+
+use std::time::Instant;
+
+use crate::support::fleet::{Fleet, Recipe};
+use crate::support::pod::Program;
+use crate::support::server::{Server, any_server};
+use crate::support::wait::wait_ok;
+
+use super::{
+    BRISK, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, in_every_version, readdress, s,
+    say, seats, shifted, six, wait_all_ready, wait_healed,
+};
+
+/// Redis' own floor: bare servers, all killed and started again on the addresses that they had.
+fn say_floor(server: &Server) {
+    let recipe = Recipe { program: Program::Bare, ..six(server, PATIENT) };
+    let mut fleet = Fleet::started(&recipe);
+    fleet.pods.iter().for_each(|pod| pod.wait_answers(LIMIT));
+    fleet.create_by_cli();
+    fleet.wait_whole(LIMIT);
+    for pod in &mut fleet.pods {
+        pod.kill();
+    }
+    let start = Instant::now();
+    fleet.start_all();
+    wait_ok(LIMIT, "cluster_state:ok everywhere", || fleet.ok());
+    let ok = start.elapsed();
+    fleet.wait_whole(LIMIT);
+    let whole = start.elapsed();
+    say(
+        &fleet,
+        &format!("bare on the old addresses: ok after {}, whole after {}", s(ok), s(whole)),
+    );
+}
+
+#[test]
+fn all_pods_on_new_addresses_are_whole_again_without_a_failover() {
+    in_every_version(|server| {
+        say_floor(server);
+        let mut fleet = formed(server, PATIENT);
+        let before = seats(&fleet);
+        let spare = fleet.spare.clone();
+        let start = Instant::now();
+        readdress(&mut fleet, &all_to(&spare));
+        wait_healed(&fleet, "all on new addresses", start);
+        assert_eq!(seats(&fleet), before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn all_pods_on_each_others_addresses_are_whole_again() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        let before = seats(&fleet);
+        let ips = shifted(&fleet);
+        let start = Instant::now();
+        readdress(&mut fleet, &all_to(&ips));
+        wait_healed(&fleet, "each on the address of the next", start);
+        assert_no_failover(server, &fleet, &before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn second_move_of_all_before_the_first_has_healed_is_whole_again() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        let before = seats(&fleet);
+        let (second, first) = (shifted(&fleet), fleet.spare.clone());
+        readdress(&mut fleet, &all_to(&first));
+        fleet.pods[0].wait_answers(LIMIT);
+        let start = Instant::now();
+        readdress(&mut fleet, &all_to(&second));
+        wait_healed(&fleet, "all moved twice in a row", start);
+        assert_no_failover(server, &fleet, &before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn some_pods_on_new_addresses_are_whole_again_without_a_failover() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, PATIENT);
+        let before = seats(&fleet);
+        for moved in [&[1][..], &[4], &[0, 2, 4], &[0, 1, 2], &[3, 4, 5], &[0, 3]] {
+            let moves: Vec<_> = moved.iter().map(|n| (*n, fleet.spare[*n])).collect();
+            moved.iter().for_each(|n| fleet.spare[*n] = fleet.pods[*n].ip);
+            let start = Instant::now();
+            readdress(&mut fleet, &moves);
+            wait_healed(&fleet, &format!("pods {moved:?} on new addresses"), start);
+            assert_eq!(seats(&fleet), before);
+        }
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn pods_that_swap_addresses_are_whole_again() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        let before = seats(&fleet);
+        for (one, other, what) in [
+            (0, 1, "two masters"),
+            (3, 4, "two replicas"),
+            (2, 5, "a master and its own replica"),
+            (1, 3, "a master and another's replica"),
+        ] {
+            let moves = [(one, fleet.pods[other].ip), (other, fleet.pods[one].ip)];
+            let start = Instant::now();
+            readdress(&mut fleet, &moves);
+            wait_healed(&fleet, &format!("{what} swap addresses"), start);
+        }
+        assert_no_failover(server, &fleet, &before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn pod_on_the_address_that_another_just_left_is_whole_again() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        let before = seats(&fleet);
+        for (first, second) in [(0, 1), (3, 0), (1, 5)] {
+            let (left, spare) = (fleet.pods[first].ip, fleet.spare[first]);
+            fleet.spare[first] = fleet.pods[second].ip;
+            let start = Instant::now();
+            readdress(&mut fleet, &[(first, spare), (second, left)]);
+            wait_healed(&fleet, &format!("pod {second} where {first} was"), start);
+        }
+        assert_no_failover(server, &fleet, &before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn without_a_shape_all_moves_heal_as_well() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        let before = seats(&fleet);
+        as_drop_in(&mut fleet);
+        let (spare, shifted) = (fleet.spare.clone(), shifted(&fleet));
+        for (moves, what) in [
+            (all_to(&spare), "drop-in: all on new addresses"),
+            (vec![(0, spare[1]), (1, spare[0])], "drop-in: two masters swap addresses"),
+            (all_to(&shifted), "drop-in: all on each other's former addresses"),
+        ] {
+            let start = Instant::now();
+            readdress(&mut fleet, &moves);
+            wait_healed(&fleet, what, start);
+        }
+        assert_no_failover(server, &fleet, &before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+/// Valkey 8.1 and later marks a master as failed at once where another node of the cluster answers
+/// in its place (`clusterProcessPacket`), and its replica may take over before anybody can meet.
+#[track_caller]
+fn assert_no_failover(server: &Server, fleet: &Fleet, before: &[super::Seat]) {
+    let after = seats(fleet);
+    if server.kind() == "valkey" && server.is_at_least((8, 1)) {
+        let changed = after.iter().zip(before).filter(|(after, before)| after != before).count();
+        return say(fleet, &format!("{changed} of 6 seats changed"));
+    }
+    assert_eq!(after, before);
+}
+
+#[test]
+fn thirty_pods_on_new_addresses_are_whole_again_without_a_failover() {
+    let recipe = Recipe { shards: 15, ..six(&any_server(), PATIENT) };
+    let mut fleet = Fleet::started(&recipe);
+    fleet.wait_whole(LIMIT * 2);
+    let before = seats(&fleet);
+    let spare = fleet.spare.clone();
+    let start = Instant::now();
+    readdress(&mut fleet, &all_to(&spare));
+    wait_healed(&fleet, "thirty on new addresses", start);
+    assert_eq!(seats(&fleet), before);
+}

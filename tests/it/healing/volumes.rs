@@ -1,0 +1,168 @@
+//! Pods come back without their volume, or with a part of it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::support::fleet::{Fleet, Recipe};
+use crate::support::pod::Pod;
+use crate::support::wait::wait_ok;
+
+use super::{
+    HASTY, LIMIT, assert_keys, find_only, form, formed_on_own_addresses, id, ids, in_every_version,
+    keys, lose_volume, six, wait_all_ready, wait_healed, wait_held,
+};
+
+/// Kills pods and starts them with empty volumes, and waits until the cluster is whole without
+/// their former ids.
+#[track_caller]
+fn lose_and_heal(fleet: &mut Fleet, ordinals: &[usize], what: &str) {
+    let before: Vec<String> = ordinals.iter().map(|n| id(&fleet.pods[*n])).collect();
+    let start = Instant::now();
+    for n in ordinals {
+        fleet.pods[*n].kill();
+        lose_volume(&fleet.pods[*n]);
+    }
+    ordinals.iter().for_each(|n| fleet.pods[*n].start());
+    wait_healed(fleet, what, start);
+    let after = ids(fleet);
+    assert!(before.iter().all(|id| !after.contains(id)), "{before:?} {after:?}");
+    for n in ordinals {
+        assert!(fleet.pods[*n].view().unwrap().me().master.is_some(), "redis-{n} is no replica");
+    }
+    wait_all_ready(fleet);
+    assert_keys(fleet);
+}
+
+/// The shard of each pod, by the first slot of its master.
+fn shards(fleet: &Fleet) -> Vec<u16> {
+    let shard = |pod: &Pod| {
+        let view = pod.view().expect("its view");
+        let master = view.me().master.as_ref().unwrap_or(&view.myself);
+        *view.nodes[master].slots[0].start()
+    };
+    fleet.pods.iter().map(shard).collect()
+}
+
+#[test]
+fn master_that_lost_its_volume_inside_the_node_timeout_comes_back_as_a_replica() {
+    in_every_version(|server| {
+        let mut fleet = Fleet::new(&six(server, HASTY));
+        let spare = fleet.spare[1];
+        find_only(&mut fleet, &[spare]);
+        form(&mut fleet);
+        let before = shards(&fleet);
+        // A fresh server where the master was: Redis never declares that one failed.
+        lose_and_heal(&mut fleet, &[0], "master's volume lost, same address");
+        // Nobody where it was.
+        let start = Instant::now();
+        fleet.pods[1].kill();
+        lose_volume(&fleet.pods[1]);
+        fleet.pods[1].ip = fleet.spare[1];
+        fleet.pods[1].start();
+        wait_healed(&fleet, "master's volume lost, new address", start);
+        assert_keys(&fleet);
+        assert_eq!(shards(&fleet), before);
+    });
+}
+
+#[test]
+fn two_volumes_lost_in_two_shards_at_once_come_back() {
+    in_every_version(|server| {
+        let mut fleet = formed_on_own_addresses(server, HASTY);
+        let before = shards(&fleet);
+        lose_and_heal(&mut fleet, &[4, 5], "two replicas' volumes lost");
+        lose_and_heal(&mut fleet, &[0, 4], "a master's and a replica's volume lost");
+        assert_eq!(shards(&fleet), before);
+    });
+}
+
+#[test]
+fn volumes_of_two_masters_lost_at_once_come_back() {
+    // Of five, since a majority must be left to elect the successors.
+    in_every_version(|server| {
+        let mut fleet = Fleet::new(&Recipe { shards: 5, ..six(server, HASTY) });
+        find_only(&mut fleet, &[]);
+        form(&mut fleet);
+        lose_and_heal(&mut fleet, &[0, 2], "two masters' volumes lost");
+    });
+}
+
+/// Removes what is in the volume by the start of its names.
+fn remove(pod: &Pod, starts: &[&str]) {
+    for entry in fs::read_dir(pod.data()).expect("it is ours").flatten() {
+        let name = entry.file_name().into_string().expect("a plain name");
+        if !starts.iter().any(|start| name.starts_with(start)) {
+            continue;
+        }
+        let path = entry.path();
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.expect("it is ours");
+    }
+}
+
+#[test]
+fn lost_nodes_conf_beside_kept_data_is_held_and_no_copy_is_lost() {
+    in_every_version(|server| {
+        for ordinal in [5, 0] {
+            let mut fleet = formed_on_own_addresses(server, HASTY);
+            let pod = &mut fleet.pods[ordinal];
+            let held = keys(pod).unwrap();
+            assert!(held > 0);
+            pod.kill();
+            remove(pod, &["nodes.conf"]);
+            pod.start();
+            wait_held(&fleet.pods[ordinal], "data_without_cluster");
+            // Nobody touches it while the others do what they must.
+            let others = wait_served_by_others(&fleet, ordinal);
+            assert_eq!(keys(&fleet.pods[ordinal]).unwrap(), held);
+            assert!(others >= super::KEYS as u64);
+            wait_held(&fleet.pods[ordinal], "data_without_cluster");
+            assert_eq!(fleet.pods[ordinal].view().unwrap().nodes.len(), 1);
+            // The way out that the reason names: the volume is given up.
+            lose_volume_of(&mut fleet, ordinal);
+            fleet.wait_whole(LIMIT);
+            assert_keys(&fleet);
+        }
+    });
+}
+
+fn lose_volume_of(fleet: &mut Fleet, ordinal: usize) {
+    fleet.pods[ordinal].kill();
+    lose_volume(&fleet.pods[ordinal]);
+    fleet.pods[ordinal].start();
+}
+
+/// Waits until the masters among the other pods serve every slot, and counts their copies.
+fn wait_served_by_others(fleet: &Fleet, ordinal: usize) -> u64 {
+    let others = || fleet.pods.iter().filter(move |pod| pod.ordinal != ordinal);
+    wait_ok(LIMIT, "the others to serve every slot", || {
+        let mut slots = 0;
+        for pod in others() {
+            slots += pod.view()?.me().slot_count();
+        }
+        if slots == 16384 { Ok(()) } else { Err(format!("{slots} slots")) }
+    });
+    others().map(|pod| keys(pod).unwrap()).sum()
+}
+
+#[test]
+fn replica_that_lost_its_data_but_not_its_nodes_conf_gets_it_again() {
+    in_every_version(|server| {
+        let mut fleet = formed_on_own_addresses(server, HASTY);
+        let before = ids(&fleet);
+        let replica = &mut fleet.pods[3];
+        let held = keys(replica).unwrap();
+        replica.kill();
+        remove(replica, &["appendonly", "dump"]);
+        let start = Instant::now();
+        replica.start();
+        wait_healed(&fleet, "a replica's data lost", start);
+        assert_eq!(ids(&fleet), before);
+        wait_ok(Duration::from_secs(10), "its data", || {
+            let now = keys(&fleet.pods[3])?;
+            if now == held { Ok(()) } else { Err(format!("{now} of {held} keys")) }
+        });
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
