@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::board::Board;
 use crate::cluster::Keeper;
-use crate::cluster::hostname::Hostname;
+use crate::cluster::departure::Departure;
 use crate::cluster::observe::Observer;
 use crate::cluster::plan::Settings;
 use crate::cluster::report::Identity;
@@ -22,6 +22,7 @@ use crate::discovery::Finder;
 use crate::guard::look::Look;
 use crate::guard::{Guard, Voice};
 use crate::http;
+use crate::init::Handle;
 use crate::redis::Dialer;
 use crate::telemetry::metrics::Metrics;
 
@@ -41,6 +42,8 @@ pub struct Agent {
     pub metrics: Metrics,
     /// Where the probes are served; bound before the server started.
     pub listener: TcpListener,
+    /// How the init is asked to signal the server.
+    pub init: Handle,
     /// What is to be seen to before the server starts, where there is anything.
     pub guard: Option<Guard>,
 }
@@ -114,13 +117,13 @@ impl Agent {
         let settings =
             Settings { ordinal: config.pod.ordinal, shape: config.shape, ip: config.pod_ip };
         Keeper::new(
+            server,
             observer,
             settings,
             self.identity(),
-            Hostname::new(server),
-            server.cluster_enabled,
             self.board.clone(),
             self.metrics.clone(),
+            Departure::new(self.init.clone()),
         )
     }
 }

@@ -212,6 +212,7 @@ fn supervise(
         board: board.clone(),
         metrics: Metrics::default(),
         listener,
+        init: init.handle(),
         guard,
     };
     // Without anything to wait for, the server comes first: the agent takes its time.

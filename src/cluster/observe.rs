@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::config::server::ServerConfig;
 use crate::config::server::dial::Dial;
-use crate::discovery::Finder;
+use crate::discovery::{Finder, Search};
 use crate::health::Answer;
 use crate::nodes_conf::{self, NodeId};
 use crate::redis::{Connection, Dialer, Failure, PATIENCE};
@@ -32,7 +32,7 @@ pub struct Observer {
     cluster: String,
     config: String,
     info: String,
-    finder: Option<Finder>,
+    search: Option<Search>,
     peers: HashMap<SocketAddr, Connection>,
     silent: BTreeSet<SocketAddr>,
 }
@@ -55,7 +55,7 @@ impl Observer {
             cluster: named("CLUSTER"),
             config: named("CONFIG"),
             info: named("INFO"),
-            finder,
+            search: finder.map(Search::new),
             peers: HashMap::new(),
             silent: BTreeSet::new(),
         }
@@ -162,10 +162,11 @@ impl Observer {
 
     /// Everything: finds the other pods and asks each of them.
     pub async fn view(&mut self, own: Own) -> View {
-        let (found, discovery) = match &mut self.finder {
+        let is_service = self.search.as_ref().is_some_and(Search::is_service);
+        let (found, discovery) = match &mut self.search {
             None => (BTreeSet::new(), Discovery::Off),
-            Some(finder) => {
-                let found = finder.find().await;
+            Some(search) => {
+                let found = search.find().await;
                 let discovery = found.failed.map_or(Discovery::Done, Discovery::Failed);
                 (found.addresses, discovery)
             }
@@ -180,12 +181,14 @@ impl Observer {
             .chain(known)
             .filter(|at| self.own_ip.is_none_or(|own| own.is_ipv4() == at.is_ipv4()))
             .collect();
+        self.peers.retain(|at, _| asked.contains(at));
+        self.silent.retain(|at| asked.contains(at));
         let answers = join_all(asked.iter().map(|at| self.report(*at))).await;
         let mut peers = Vec::new();
         for (at, (answer, connection)) in asked.into_iter().zip(answers) {
             self.keep(at, &answer, connection);
             let answer = answer.filter_own(own.table.id(), at.ip(), self.own_ip);
-            let named = found.contains(&at);
+            let named = is_service && found.contains(&at);
             peers.extend(answer.map(|answer| Peer { at, named, answer }));
         }
         View { own, discovery, peers }
@@ -193,8 +196,8 @@ impl Observer {
 
     /// The full name of this pod in its Service, once it leads to its address.
     pub async fn own_name(&self, pod: &str) -> Option<String> {
-        let (finder, ip) = self.finder.as_ref().zip(self.own_ip)?;
-        finder.name_of(pod, ip).await
+        let (search, ip) = self.search.as_ref().zip(self.own_ip)?;
+        search.name_of(pod, ip).await
     }
 
     /// Which id answers at an address at this very moment.

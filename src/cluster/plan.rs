@@ -188,6 +188,13 @@ impl Plan {
         self
     }
 
+    /// Whether it calls for the same as the other, and holds the same things back.
+    pub fn is_like(&self, other: &Plan) -> bool {
+        let all_like = self.held.len() == other.held.len()
+            && self.held.iter().zip(&other.held).all(|(a, b)| a.is_like(b));
+        all_like && self.steps == other.steps && self.membership == other.membership
+    }
+
     fn hold(&mut self, about: impl fmt::Display, reason: Reason) {
         self.held.push(Hold { about: about.to_string(), reason });
     }

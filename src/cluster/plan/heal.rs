@@ -1,7 +1,7 @@
 //! Known members at other addresses are met there, and a replica follows its master's move.
 //!
-//! Only ids of the own table are met, so no cluster is ever merged with another, and each is
-//! asked for its id right before.
+//! Only ids of the own table are met, each is asked for its id right before, and one that has gone
+//! over to another cluster is left alone: so no cluster is merged with another.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use crate::cluster::model::{Pod, View, is_healthy, is_up, literal_ip};
 use crate::health::Role;
 use crate::nodes_conf::{Node, NodeId};
 
-use super::{Meet, Plan, Reason, Replicate, Settings, Step};
+use super::{Meet, Plan, Reason, Replicate, Settings, Stage, Step};
 
 /// Adds what heals.
 pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
@@ -17,6 +17,10 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     for pod in view.pods() {
         let (Some(at), Some(line)) = (pod.at, own.find(pod.id())) else { continue };
         if line.flags.myself || is_double(view, pod) {
+            continue;
+        }
+        if is_elsewhere(view, settings, pod) {
+            plan.hold(at, Reason::OtherCluster(pod.id()));
             continue;
         }
         let why = if has_moved(line, at, pod.table.me().address.bus_port)
@@ -51,6 +55,28 @@ pub(super) fn meet(pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
 
 fn is_double(view: &View, pod: Pod<'_>) -> bool {
     view.pods().iter().filter(|other| other.id() == pod.id()).count() > 1
+}
+
+/// It was a member, and belongs to another cluster now (after a `CLUSTER RESET`, say): it does not
+/// know us, most of the live nodes that it knows we do not, and the slots have other owners there.
+/// To meet it would merge the two. While a cluster is formed everybody is met for the first time,
+/// and forming has its own gate.
+fn is_elsewhere(view: &View, settings: &Settings, pod: Pod<'_>) -> bool {
+    let own = &view.own.table;
+    if pod.table.find(own.id()).is_some()
+        || (settings.shape.is_some() && Stage::of(view) == Stage::Unformed)
+    {
+        return false;
+    }
+    let is_owner = |node: &&Node| !node.slots.is_empty();
+    let known_owner = pod
+        .table
+        .nodes()
+        .filter(is_owner)
+        .any(|node| own.find(node.id).is_some_and(|line| !line.slots.is_empty()));
+    let up = || pod.table.others().iter().filter(|node| is_up(&node.flags));
+    let strangers = up().filter(|node| own.find(node.id).is_none()).count();
+    !known_owner && strangers * 2 > up().count()
 }
 
 /// A healthy link is left alone whatever address it shows: a pod may announce another one.

@@ -16,6 +16,14 @@ pub struct Hold {
     pub reason: Reason,
 }
 
+impl Hold {
+    /// Whether the other is about the same thing for the same kind of reason, whatever the numbers
+    /// in it are by now.
+    pub fn is_like(&self, other: &Hold) -> bool {
+        (&self.about, self.reason.kind()) == (&other.about, other.reason.kind())
+    }
+}
+
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.about, self.reason)
@@ -40,6 +48,22 @@ pub enum Reason {
     TooMany {
         /// How many answer, this one included.
         found: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// Fewer pods answer than the cluster has; forming waits.
+    TooFew {
+        /// How many answer, this one included.
+        found: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// A node that was a member belongs to another cluster now.
+    OtherCluster(NodeId),
+    /// The cluster found has another number of masters than this pod was told.
+    OtherShape {
+        /// How many nodes have slots there.
+        masters: usize,
         /// The shape.
         shape: Shape,
     },
@@ -103,6 +127,9 @@ impl Reason {
             Reason::NoOrdinal => "no_ordinal",
             Reason::BeyondShape { .. } => "beyond_shape",
             Reason::TooMany { .. } => "too_many",
+            Reason::TooFew { .. } => "too_few",
+            Reason::OtherCluster(_) => "other_cluster",
+            Reason::OtherShape { .. } => "other_shape",
             Reason::Unusable(_) => "unusable_peer",
             Reason::SameOrdinal { .. } => "same_ordinal",
             Reason::ForeignEpoch(_) => "foreign_epoch",
@@ -138,6 +165,23 @@ impl fmt::Display for Reason {
                 f,
                 "{found} pods answer, but the cluster has {}; check the number of pods, \
                  REJOIN_SHARDS, REJOIN_REPLICAS, and that the Service selects these pods only",
+                Pods(*shape)
+            ),
+            Reason::TooFew { found, shape } => write!(
+                f,
+                "{found} of {} answer; waits for the others, \
+                 or check REJOIN_SHARDS, REJOIN_REPLICAS and the number of pods",
+                Pods(*shape)
+            ),
+            Reason::OtherCluster(id) => write!(
+                f,
+                "{id} was a member and belongs to another cluster now; it is not met, \
+                 which would merge the two"
+            ),
+            Reason::OtherShape { masters, shape } => write!(
+                f,
+                "the cluster found has {masters} masters, not those of {}; it may be somebody \
+                 else's: check the Service, or set REJOIN_SHARDS to its number",
                 Pods(*shape)
             ),
             Reason::Unusable(failure) => write!(f, "{failure}"),

@@ -35,6 +35,10 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     if members.len() * 2 <= up {
         return plan.hold_back(Reason::PartOfCluster { found: members.len(), up });
     }
+    let masters = whole.table.nodes().filter(|node| !node.slots.is_empty()).count();
+    if u32::try_from(masters).ok() != Some(shape.shards) {
+        return plan.hold_back(Reason::OtherShape { masters, shape });
+    }
     if u32::try_from(members.len()).is_ok_and(|n| n >= shape.expected()) {
         return plan.hold_back(Reason::NoSeat(members.len()));
     }

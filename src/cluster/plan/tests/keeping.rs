@@ -309,3 +309,35 @@ fn replica_with_most_keys_takes_over() {
     };
     assert!(two(5, 5) && two(6, 5) && !two(5, 6));
 }
+
+/// Pod 4 was reset, went away, and is a member of the cluster of 61 and 62 now.
+const GONE_OVER: &str = "
+    0 epoch=1 slots=0-5460 knows=1,2,3,4,5 sees=4:moved
+    1 epoch=2 slots=5461-10922 knows=0,2,3,4,5
+    2 epoch=3 slots=10923-16383 knows=0,1,3,4,5
+    4 epoch=9 of=61 knows=61,62
+    61 epoch=9 slots=0-16383 knows=4,62";
+
+#[test]
+fn member_that_went_over_to_another_cluster_is_not_met() {
+    for shape in [Some(SHAPE), None] {
+        let plan = Plan::new(&scene(GONE_OVER), &Settings { shape, ..settings(0) });
+        assert!(!plan.steps.contains(&meet(4, Meet::Moved)), "{plan:#?}");
+        assert!(plan.held.iter().any(|hold| hold.reason.kind() == "other_cluster"), "{plan:#?}");
+    }
+}
+
+#[test]
+fn member_that_was_reset_and_knows_nobody_is_met() {
+    let text =
+        line(&WHOLE.replace("4 epoch=2 of=1 knows=0,1,2,3,5", "4 epoch=2"), 0, "sees=4:moved");
+    assert!(plan(&text).steps.contains(&meet(4, Meet::Moved)));
+}
+
+#[test]
+fn nobody_is_forgotten_while_a_pod_that_exists_is_out_of_reach() {
+    let mut view = scene(&with_ghost(WHOLE));
+    let answer = Err(Failure::Silent("timed out".to_owned()));
+    view.peers.push(Peer { at: at(99), named: true, answer });
+    assert_eq!(plan_of(&view).steps, []);
+}
