@@ -98,7 +98,7 @@ fn brief(error: &clap::Error) -> CliError {
 
 const ABOUT: &str = "\
 PID 1 for a Redis or Valkey Cluster pod: corrects its address in nodes.conf, starts the
-server, answers the probes, forms, joins and heals the cluster, hands over on SIGTERM.";
+server, answers the probes, forms, joins and heals the cluster.";
 
 const USAGE: &str = "\
 rejoin [OPTIONS] [--] COMMAND [ARG...]
@@ -206,7 +206,7 @@ struct Flags {
         long,
         global = true,
         value_name = "TIME",
-        help = "Longest wait on SIGTERM (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
+        help = "Wait on SIGTERM, not used yet (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
     )]
     handover_timeout: Option<OsString>,
     #[arg(

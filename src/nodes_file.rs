@@ -123,6 +123,10 @@ impl fmt::Display for Backup {
 /// What was wrong with a file that was put back.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
+    /// It was not there, but its backup was: without it the server would be a new node, and the old
+    /// one lost. Whoever wants that removes both.
+    #[error("it was missing")]
+    Missing,
     /// It had no bytes, as after a power cut at its creation.
     #[error("it was empty")]
     ZeroLength,
@@ -147,7 +151,11 @@ pub fn correct(path: &Path, ip: IpAddr, lock: &Lock) -> Result<Outcome, FileErro
     let place = Place::of(path).map_err(|source| FileError::read(path, source))?;
     debug_assert_eq!(place.lock, lock.path(), "the lock is of another file");
     place.remove_leftovers();
-    let Some(original) = place.read_file()? else { return Ok(Outcome::Absent) };
+    let Some(original) = place.read_file()? else {
+        let Some(backup) = place.read_backup() else { return Ok(Outcome::Absent) };
+        let Some(saved) = backup.whole() else { return Ok(Outcome::Absent) };
+        return put_back(&place, &backup, &saved, Damage::Missing, ip);
+    };
     let (why, error) = match nodes_conf::assess(&original.content) {
         Verdict::Whole(reading) => return set_ip(&place, &original, &reading, None, ip),
         Verdict::Strange(source) => return Err(FileError::Strange { path: place.file, source }),
@@ -226,7 +234,7 @@ fn put_back(
         Some(Corrected { parts, .. }) => replace::write_temp(place, damaged, &parts)?,
         None => replace::write_temp(place, damaged, &[saved.file()])?,
     }
-    if why != Damage::ZeroLength {
+    if !matches!(why, Damage::ZeroLength | Damage::Missing) {
         replace::keep_as_torn(place);
     }
     replace::put_in_place(place)?;

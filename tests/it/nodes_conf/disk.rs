@@ -140,6 +140,18 @@ fn torn_file_is_put_back_from_whole_backup_and_kept_as_torn() {
 }
 
 #[test]
+fn missing_file_is_put_back_from_whole_backup() {
+    let data = Data::with(b"");
+    fs::remove_file(data.path("nodes.conf")).expect("remove");
+    data.write("nodes.conf.bak", &formed());
+    let outcome = data.correct().expect("corrected");
+    assert!(matches!(outcome, Outcome::Restored { why: Damage::Missing, .. }), "{outcome:?}");
+    assert_eq!(data.read("nodes.conf"), corrected(&formed()));
+    assert_eq!(data.read("nodes.conf.bak"), formed());
+    assert!(!data.has("nodes.conf.torn"));
+}
+
+#[test]
 fn empty_file_is_put_back_from_whole_backup() {
     for (file, damage) in [(&b""[..], Damage::ZeroLength), (b"\0\0\n\0\n\n", Damage::Padding)] {
         let data = Data::with(file);
