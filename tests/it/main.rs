@@ -6,6 +6,7 @@ mod forming;
 mod ground;
 mod http;
 mod init;
+mod model;
 mod nodes_conf;
 mod probes;
 mod support;
