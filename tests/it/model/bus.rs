@@ -285,9 +285,8 @@ impl World {
         self.servers[at].data = self.servers[from].data;
         (self.servers[at].link_up, self.servers[at].last_synced) = (true, Some(self.now));
         let team = self.servers[at].team;
-        for shard in 0..MAX_SHARDS {
-            let gone =
-                before[shard] > 0 && !self.members(team).any(|server| server.data[shard] > 0);
+        for (shard, before) in before.into_iter().enumerate() {
+            let gone = before > 0 && !self.members(team).any(|server| server.data[shard] > 0);
             // Redis has no way to tell; it is not our doing.
             if gone && wrong {
                 self.teams[team].lost |= 1 << shard;

@@ -82,7 +82,7 @@ fn ranges(slots: Shards, shape: Shape) -> Vec<SlotRange> {
 impl World {
     /// One tick of every keeper. `prints`: what each server looks like.
     pub fn run_keepers(&mut self, prints: &[u64]) {
-        for at in 0..self.servers.len() {
+        for (at, print) in prints.iter().enumerate() {
             if self.servers[at].life != Life::Up || self.servers[at].paused {
                 continue;
             }
@@ -91,7 +91,7 @@ impl World {
                     continue;
                 }
                 let mut agent = std::mem::take(&mut self.agents[at][nth]);
-                self.step(at, &mut agent, prints[at], self.print);
+                self.step(at, &mut agent, *print, self.print);
                 self.agents[at][nth] = agent;
             }
         }

@@ -228,8 +228,8 @@ impl World {
                 return Some(format!("{} is not settled", name()));
             }
         }
-        let slots = self.members(team).fold(Some(0u8), |all, server| {
-            all.filter(|all| all & server.me.slots == 0).map(|all| all | server.me.slots)
+        let slots = self.members(team).try_fold(0u8, |all, server| {
+            (all & server.me.slots == 0).then_some(all | server.me.slots)
         });
         (slots.map(u32::from) != Some((1 << shape.shards) - 1))
             .then(|| "a slot has no owner, or two".to_owned())
