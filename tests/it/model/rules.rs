@@ -251,7 +251,10 @@ impl World {
             ));
         }
         let of_data = |kind: &&str| ["data_without_cluster", "holds_keys"].contains(kind);
-        let Team { lost_conf, lost_in_forming, .. } = self.teams[team];
+        let Team { lost, lost_conf, lost_in_forming, .. } = self.teams[team];
+        if lost != 0 && !held.is_empty() {
+            return Some(("the last copy of a shard was lost", true));
+        }
         if lost_conf && held.iter().any(of_data) {
             return Some(("nodes.conf is lost and the data is there", true));
         }
