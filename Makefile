@@ -5,13 +5,15 @@ SHELL = /bin/sh
 PATH := $(HOME)/.cargo/bin:$(PATH)
 export PATH
 
-# The seconds that the fuzz target runs, and the rows of the benchmark (all when empty).
+# The seconds that the fuzz and soak targets run, the soak's first seed, and the rows of the benchmark
+# (all when empty).
 SECONDS = 60
+FROM = 10000
 ROWS =
 # A part of a test's name: only such tests run.
 FILTER =
 
-.PHONY: help setup servers build demo test check bench fuzz clean
+.PHONY: help setup servers build demo test check bench fuzz soak clean
 
 help: ## list the targets (the default)
 	@echo 'usage: make TARGET'
@@ -46,6 +48,9 @@ bench: setup ## measure beside the rivals (ROWS="a c" for some of the rows)
 
 fuzz: setup ## fuzz the nodes.conf parser (SECONDS=60; needs cargo-fuzz and a nightly toolchain)
 	cargo +nightly fuzz run nodes_conf -- -max_total_time=$(SECONDS)
+
+soak: setup ## run the planner against the model (SECONDS=60, FROM=a seed)
+	REJOIN_SOAK_SECONDS=$(SECONDS) REJOIN_SOAK_FROM=$(FROM) cargo test --locked --test it a_soak -- --nocapture
 
 clean: ## remove everything that was built
 	cargo clean

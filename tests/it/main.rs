@@ -11,6 +11,7 @@ mod guard;
 mod healing;
 mod http;
 mod init;
+mod model;
 mod nodes_conf;
 mod probes;
 mod support;
