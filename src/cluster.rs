@@ -145,10 +145,11 @@ impl Keeper {
                 Err(failure) => return self.no_answer(&failure),
             }
         }
+        self.takeover.learn(&view, self.observer.history());
         self.pace(&mut plan);
         self.publish(&view, &plan);
         let acted = !plan.steps.is_empty();
-        let done = act::act(&mut self.observer, &plan.steps).await;
+        let done = act::act(&mut self.observer, &plan.steps, self.takeover.history()).await;
         self.say_steps(&done);
         self.set_pause(&view, &plan, acted);
         if plan.settled {

@@ -14,6 +14,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::timeout;
 
 use crate::config::peers::{Host, Peers};
 
@@ -22,6 +23,10 @@ const FRESH: Duration = Duration::from_millis(500);
 
 /// Longest wait for one query; there is one more try.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Longest wait for a whole search. Its callers look at other things too, and readiness is in doubt
+/// when they have not looked for 10 s.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a search has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +54,10 @@ impl Finder {
         Finder { peers, port, family: own, last_name: None, last: None }
     }
 
-    /// All addresses at present; an answer younger than half a second is used again.
+    /// All addresses at present; what was found in the last half second is used again.
     pub async fn find(&mut self) -> Found {
         if let Some((at, found)) = &self.last
             && at.elapsed() < FRESH
-            && found.failed.is_none()
         {
             return found.clone();
         }
@@ -86,11 +90,12 @@ impl Finder {
     }
 
     async fn add(&mut self, name: &str, port: u16, found: &mut Found) {
-        match self.look_up(name).await {
-            Ok(addresses) => {
+        match timeout(SEARCH_TIMEOUT, self.look_up(name)).await {
+            Ok(Ok(addresses)) => {
                 found.addresses.extend(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)));
             }
-            Err(why) => found.failed = Some(format!("{name}: {why}")),
+            Ok(Err(why)) => found.failed = Some(format!("{name}: {why}")),
+            Err(_) => found.failed = Some(format!("{name}: no answer within {SEARCH_TIMEOUT:?}")),
         }
     }
 

@@ -150,6 +150,9 @@ fn replica_of_a_master_whose_address_a_stranger_has_takes_over() {
         let master = id(&fleet.pods[0]);
         let stranger = Pod::new(Program::Bare, server, fleet.dir(), 66, fleet.pods[0].ip);
         let (away, mut stranger) = (fleet.spare[0], stranger);
+        // Without it, the replica would soon copy what the stranger holds.
+        stranger.conf.push("requirepass theirs".to_owned());
+        stranger.password = Some("theirs".to_owned());
         stranger.conf.push("cluster-node-timeout 2500".to_owned());
         fleet.pods[0].kill();
         let start = Instant::now();
