@@ -1,4 +1,4 @@
-//! The second thread: probes and keeper on a single-threaded async runtime. It may panic and is
+//! The second thread: probes, guard and keeper on a single-threaded async runtime. It may panic and is
 //! then started anew, without PID 1 or the server noticing.
 
 use std::future::pending;
@@ -12,14 +12,17 @@ use tracing::error;
 
 use crate::board::Board;
 use crate::cluster::Keeper;
-use crate::cluster::hostname::Hostname;
+use crate::cluster::departure::Departure;
 use crate::cluster::observe::Observer;
 use crate::cluster::plan::Settings;
 use crate::cluster::report::Identity;
 use crate::config::Config;
 use crate::config::server::ServerConfig;
 use crate::discovery::Finder;
+use crate::guard::look::Look;
+use crate::guard::{Guard, Voice};
 use crate::http;
+use crate::init::Handle;
 use crate::redis::Dialer;
 use crate::telemetry::metrics::Metrics;
 
@@ -39,6 +42,10 @@ pub struct Agent {
     pub metrics: Metrics,
     /// Where the probes are served; bound before the server started.
     pub listener: TcpListener,
+    /// How the init is asked to signal the server.
+    pub init: Handle,
+    /// What is to be seen to before the server starts, where there is anything.
+    pub guard: Option<Guard>,
 }
 
 impl Agent {
@@ -68,6 +75,9 @@ impl Agent {
         runtime.block_on(async {
             let probes = http::serve(listener, self.board.clone(), self.metrics.clone(), pending());
             let keeper = async {
+                if let Some(guard) = &self.guard {
+                    guard.stand(self.look(), &self.voice()).await;
+                }
                 self.keeper().keep().await;
                 Ok(())
             };
@@ -75,28 +85,45 @@ impl Agent {
         })
     }
 
-    fn keeper(&self) -> Keeper {
+    fn look(&self) -> Look {
+        let dialer = Dialer::new(&self.config.login, &self.server);
+        Look::new(&self.server, dialer, self.config.pod_ip, self.finder())
+    }
+
+    fn voice(&self) -> Voice {
+        let (board, metrics) = (self.board.clone(), self.metrics.clone());
+        Voice { board, metrics, identity: self.identity() }
+    }
+
+    fn finder(&self) -> Option<Finder> {
         let (config, server) = (&self.config, &self.server);
         let port = if server.port == 0 { server.tls_port } else { server.port };
-        let finder = config.peers.clone().map(|peers| Finder::new(peers, port, config.pod_ip));
-        let dialer = Dialer::new(&config.login, server);
-        let observer = Observer::new(server, dialer, config.pod_ip, finder);
-        let identity = Identity {
-            pod: config.pod.name.clone(),
-            ordinal: config.pod.ordinal,
-            shape: config.shape,
+        config.peers.clone().map(|peers| Finder::new(peers, port, config.pod_ip))
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            pod: self.config.pod.name.clone(),
+            ordinal: self.config.pod.ordinal,
+            shape: self.config.shape,
             server_version: None,
-        };
+        }
+    }
+
+    fn keeper(&self) -> Keeper {
+        let (config, server) = (&self.config, &self.server);
+        let dialer = Dialer::new(&config.login, server);
+        let observer = Observer::new(server, dialer, config.pod_ip, self.finder());
         let settings =
             Settings { ordinal: config.pod.ordinal, shape: config.shape, ip: config.pod_ip };
         Keeper::new(
+            server,
             observer,
             settings,
-            identity,
-            Hostname::new(server),
-            server.cluster_enabled,
+            self.identity(),
             self.board.clone(),
             self.metrics.clone(),
+            Departure::new(self.init.clone()),
         )
     }
 }

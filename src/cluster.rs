@@ -9,6 +9,7 @@
 //! | [`act`] | takes the steps, on the own server only |
 //! | [`takeover`] | when a replica may take over from a master that is nowhere to be found |
 //! | [`hostname`] | announces the pod's name |
+//! | [`departure`] | sends SIGTERM again to a server that did not heed it |
 //! | [`watch`] | rounds to what the probes are told |
 //! | [`report`] | view and plan to `/status`; pure |
 //! | [`replies`] | `INFO` and `CLUSTER INFO`; pure |
@@ -22,11 +23,14 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use crate::board::Board;
-use crate::health::{Membership, Role};
+use crate::config::server::ServerConfig;
+use crate::health::{Membership, Phase, Role};
 use crate::redis::Failure;
+use crate::status::Held;
 use crate::telemetry::metrics::Metrics;
 
 pub mod act;
+pub mod departure;
 pub mod hostname;
 pub mod model;
 pub mod observe;
@@ -36,10 +40,11 @@ pub mod report;
 pub mod takeover;
 pub mod watch;
 
+use departure::Departure;
 use hostname::Hostname;
 use model::{Own, Table, View};
 use observe::Observer;
-use plan::{Meet, Plan, Settings, Step};
+use plan::{Meet, Plan, Reason, Settings, Step};
 use report::Identity;
 use takeover::Takeover;
 use watch::Watch;
@@ -55,6 +60,9 @@ const WAITING_PAUSE: Duration = Duration::from_secs(1);
 /// The pause between the single questions when all is well.
 const QUIET_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a server that does not answer yet is not worth a line of the log.
+const STARTING: Duration = Duration::from_secs(3);
+
 /// The keeper of one server.
 pub struct Keeper {
     observer: Observer,
@@ -68,6 +76,9 @@ pub struct Keeper {
     takeover: Takeover,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
+    /// The steps of the last full round that failed, each with the reason.
+    failed: Vec<Held>,
+    departure: Departure,
     pause: Duration,
     /// Which of the single questions comes next.
     turn: usize,
@@ -77,14 +88,15 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper that has seen nothing yet.
     pub fn new(
+        server: &ServerConfig,
         observer: Observer,
         settings: Settings,
         identity: Identity,
-        hostname: Hostname,
-        cluster_enabled: bool,
         board: Board,
         metrics: Metrics,
+        departure: Departure,
     ) -> Keeper {
+        let cluster_enabled = server.cluster_enabled;
         Keeper {
             takeover: Takeover::new(observer.node_timeout()),
             observer,
@@ -94,8 +106,10 @@ impl Keeper {
             board,
             metrics,
             watch: Watch::new(Instant::now(), cluster_enabled),
-            hostname,
+            hostname: Hostname::new(server),
             last: None,
+            failed: Vec::new(),
+            departure,
             pause: BUSY_PAUSE,
             turn: 0,
             ready: None,
@@ -107,6 +121,7 @@ impl Keeper {
         loop {
             self.round().await;
             self.metrics.round();
+            self.departure.insist(&self.board, Instant::now());
             self.say_readiness();
             tokio::time::sleep(self.pause).await;
         }
@@ -134,6 +149,10 @@ impl Keeper {
     }
 
     async fn full_round(&mut self, own: Own) {
+        // Told before the others are looked for, which may take a while.
+        let now = Instant::now();
+        self.watch.own(now, &own);
+        self.republish(now);
         let mut view = self.observer.view(own).await;
         let mut plan = Plan::new(&view, &self.settings);
         if plan.steps.iter().any(Step::needs_confirming) {
@@ -148,10 +167,9 @@ impl Keeper {
         self.takeover.learn(&view, self.observer.history());
         self.pace(&mut plan);
         self.publish(&view, &plan);
-        let acted = !plan.steps.is_empty();
         let done = act::act(&mut self.observer, &plan.steps, self.takeover.history()).await;
-        self.say_steps(&done);
-        self.set_pause(&view, &plan, acted);
+        self.say_steps(&plan, &done);
+        self.set_pause(&view, &plan);
         if plan.settled {
             self.observer.rest();
         }
@@ -178,15 +196,17 @@ impl Keeper {
         };
         self.watch.membership(membership);
         self.say_holds(plan);
-        let status = self.identity.status_of(view, plan);
+        let mut status = self.identity.status_of(view, plan);
+        status.held.extend(self.failed.iter().cloned());
         self.board.publish(self.watch.observation(now), status);
     }
 
-    fn set_pause(&mut self, view: &View, plan: &Plan, acted: bool) {
-        let changed = self.last.as_ref().is_none_or(|(_, last)| last != plan);
+    /// What is called for again in the same way has not helped yet, so it has time.
+    fn set_pause(&mut self, view: &View, plan: &Plan) {
+        let changed = self.last.as_ref().is_none_or(|(_, last)| !last.is_like(plan));
         let peers = u32::try_from(view.peers.len()).unwrap_or(u32::MAX);
         let busy = BUSY_PAUSE + PAUSE_PER_PEER * peers;
-        self.pause = if acted || changed { busy } else { (self.pause * 2).min(WAITING_PAUSE) };
+        self.pause = if changed { busy } else { (self.pause * 2).min(WAITING_PAUSE) };
         self.pause = self.pause.max(busy);
     }
 
@@ -250,10 +270,11 @@ impl Keeper {
 
     /// Publishes what is new to the probes, beside the status of the last full round.
     fn republish(&mut self, now: Instant) {
-        let status = match &self.last {
+        let mut status = match &self.last {
             Some((view, plan)) => self.identity.status_of(view, plan),
             None => self.identity.status(self.cluster_enabled),
         };
+        status.held.extend(self.failed.iter().cloned());
         self.board.publish(self.watch.observation(now), status);
     }
 
@@ -265,22 +286,33 @@ impl Keeper {
         }
     }
 
-    /// Says what was done. The meetings of one round are one line, since in a large cluster there
-    /// are many; those that only bring somebody up to date are for those who look closer.
-    fn say_steps(&self, done: &[(Step, act::Outcome)]) {
-        let (mut met, mut told) = (Vec::new(), Vec::new());
+    /// Says what was done, once as long as it is called for again. The meetings of one round are one
+    /// line, since in a large cluster there are many; those that only bring somebody up to date are
+    /// for those who look closer.
+    fn say_steps(&mut self, plan: &Plan, done: &[(Step, act::Outcome)]) {
+        let again = self.last.as_ref().is_some_and(|(_, last)| last.steps == plan.steps);
+        let (mut met, mut told, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (step, outcome) in done {
             match (step, outcome) {
-                (_, Err(why)) => warn!("could not {step}: {why}"),
+                (_, Err(why)) => failed.push(Held {
+                    kind: "failed_step".to_owned(),
+                    about: "this pod".to_owned(),
+                    reason: format!("could not {step}: {why}"),
+                }),
                 (Step::Meet { at, why: Meet::Outdated, .. }, _) => told.push(at.to_string()),
                 (Step::Meet { at, .. }, _) => met.push(at.to_string()),
+                _ if again => debug!("again: {step}"),
                 _ => self.say_done(step.kind(), &step.to_string()),
             }
             if outcome.is_ok() {
                 self.metrics.action(step.kind());
             }
         }
-        if !met.is_empty() {
+        for new in failed.iter().filter(|new| !self.failed.contains(new)) {
+            warn!("{}", new.reason);
+        }
+        self.failed = failed;
+        if !met.is_empty() && !again {
             self.say_done("meet", &format!("meet {}", met.join(", ")));
         }
         if !told.is_empty() {
@@ -293,19 +325,29 @@ impl Keeper {
         self.board.acted(kind, what, Instant::now());
     }
 
-    /// Says what is newly held, and what no longer is.
+    /// Says what is newly held, and what no longer is. To wait for the others is in order.
     fn say_holds(&self, plan: &Plan) {
         let before = self.last.as_ref().map_or(&[][..], |(_, last)| &last.held);
-        for hold in plan.held.iter().filter(|hold| !before.contains(hold)) {
-            warn!("held: {hold}");
+        for hold in plan.held.iter().filter(|hold| !before.iter().any(|old| old.is_like(hold))) {
+            match hold.reason {
+                Reason::TooFew { .. } => info!("waits: {hold}"),
+                _ => warn!("held: {hold}"),
+            }
         }
-        for hold in before.iter().filter(|hold| !plan.held.contains(hold)) {
+        for hold in before.iter().filter(|hold| !plan.held.iter().any(|new| new.is_like(hold))) {
             info!("no longer held: {hold}");
         }
     }
 
+    /// Says how readiness changes, once the server has answered or should have by now.
     fn say_readiness(&mut self) {
-        let ready = self.board.probes(Instant::now()).ready;
+        let now = Instant::now();
+        let seen = self.board.observation();
+        let starting = matches!(seen.phase, Phase::Running(at) if now - at < STARTING);
+        if starting && seen.last_answer.is_none() {
+            return;
+        }
+        let ready = self.board.probes(now).ready;
         if self.ready != Some(ready.ok) {
             self.ready = Some(ready.ok);
             info!("{}", ready.reason);

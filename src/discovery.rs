@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
@@ -14,6 +15,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::system_conf::read_system_conf;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::peers::{Host, Peers};
@@ -24,9 +27,8 @@ const FRESH: Duration = Duration::from_millis(500);
 /// Longest wait for one query; there is one more try.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Longest wait for a whole search. Its callers look at other things too, and readiness is in doubt
-/// when they have not looked for 10 s.
-const SEARCH_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a search is waited for before the round goes on without it.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// What a search has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,58 @@ pub struct Found {
     pub addresses: BTreeSet<SocketAddr>,
     /// Why the search is not complete; `None`: it is.
     pub failed: Option<String>,
+}
+
+/// Searches beside whoever asks, who waits a moment only: a resolver that is slow or silent must
+/// not keep a keeper from looking at its own server.
+pub struct Search {
+    finder: Arc<Mutex<Finder>>,
+    running: Option<JoinHandle<Found>>,
+    last: Option<Found>,
+    is_service: bool,
+}
+
+impl Search {
+    /// Searches with `finder`.
+    pub fn new(finder: Finder) -> Search {
+        let is_service = matches!(finder.peers, Peers::Service(_));
+        Search { finder: Arc::new(Mutex::new(finder)), running: None, last: None, is_service }
+    }
+
+    /// Whether addresses come from the name of a Service, and so belong to pods that exist.
+    pub fn is_service(&self) -> bool {
+        self.is_service
+    }
+
+    /// What there is after [`MOMENT`] at the latest: the answer, or the last one, marked as failed.
+    pub async fn find(&mut self) -> Found {
+        let finder = Arc::clone(&self.finder);
+        let running = self
+            .running
+            .get_or_insert_with(|| tokio::spawn(async move { finder.lock().await.find().await }));
+        let found = timeout(MOMENT, running).await;
+        if found.is_ok() {
+            self.running = None;
+        }
+        match found {
+            Ok(Ok(found)) => {
+                self.last = Some(found.clone());
+                found
+            }
+            Ok(Err(error)) => self.stale(format!("the search ended: {error}")),
+            Err(_) => self.stale("no answer yet".to_owned()),
+        }
+    }
+
+    /// As [`Finder::name_of`]; `None` too while a search is under way.
+    pub async fn name_of(&self, pod: &str, ip: IpAddr) -> Option<String> {
+        self.finder.try_lock().ok()?.name_of(pod, ip).await
+    }
+
+    fn stale(&self, why: String) -> Found {
+        let addresses = self.last.as_ref().map(|last| last.addresses.clone()).unwrap_or_default();
+        Found { addresses, failed: Some(why) }
+    }
 }
 
 /// Finds the other pods. Asks DNS only when asked to.
@@ -54,10 +108,11 @@ impl Finder {
         Finder { peers, port, family: own, last_name: None, last: None }
     }
 
-    /// All addresses at present; what was found in the last half second is used again.
+    /// All addresses at present; an answer younger than half a second is used again.
     pub async fn find(&mut self) -> Found {
         if let Some((at, found)) = &self.last
             && at.elapsed() < FRESH
+            && found.failed.is_none()
         {
             return found.clone();
         }
@@ -90,12 +145,11 @@ impl Finder {
     }
 
     async fn add(&mut self, name: &str, port: u16, found: &mut Found) {
-        match timeout(SEARCH_TIMEOUT, self.look_up(name)).await {
-            Ok(Ok(addresses)) => {
+        match self.look_up(name).await {
+            Ok(addresses) => {
                 found.addresses.extend(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)));
             }
-            Ok(Err(why)) => found.failed = Some(format!("{name}: {why}")),
-            Err(_) => found.failed = Some(format!("{name}: no answer within {SEARCH_TIMEOUT:?}")),
+            Err(why) => found.failed = Some(format!("{name}: {why}")),
         }
     }
 

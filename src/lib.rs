@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod config;
 pub mod discovery;
 pub mod exit;
+pub mod guard;
 pub mod health;
 pub mod http;
 pub mod init;

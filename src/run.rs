@@ -4,7 +4,9 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{error, info, warn};
@@ -19,9 +21,11 @@ use crate::config::server::{ServerConfig, invocation};
 use crate::config::settings::{ConfigError, Env, ProcessEnv, Settings};
 use crate::config::{Config, Host};
 use crate::exit;
+use crate::guard::gate::Gate;
+use crate::guard::{self, Guard};
 use crate::health::Phase;
 use crate::http::bind::{BindError, bind};
-use crate::init::{Command, Inherited, Init, InitError, Interceptor, SpawnError};
+use crate::init::{Command, Inherited, Init, InitError, Interceptor, Signal, SpawnError};
 use crate::install;
 use crate::nodes_file::{self, FileError, Lock, LockError, Outcome};
 use crate::probe::{self, Probe};
@@ -49,6 +53,10 @@ enum Stop {
     Install(#[from] install::InstallError),
     #[error(transparent)]
     Status(#[from] probe::StatusError),
+    #[error("no thread for the guard: check the limit on processes")]
+    Thread(#[source] io::Error),
+    #[error("no descriptor to wait with: check the limit on open files")]
+    Gate(#[source] io::Error),
     #[error("the working directory cannot be used: check that it exists")]
     Cwd(#[source] io::Error),
     #[error("cannot leave the lock of nodes.conf to the command")]
@@ -63,7 +71,7 @@ impl Stop {
             Stop::Lock(error) => error.exit_code(),
             Stop::File(error) => error.exit_code(),
             Stop::Spawn(error) => error.exit_code(),
-            Stop::Init(_) => exit::NOT_EXECUTABLE,
+            Stop::Init(_) | Stop::Thread(_) | Stop::Gate(_) => exit::NOT_EXECUTABLE,
             Stop::Install(_) | Stop::Cwd(_) | Stop::Keep(_) => exit::IO,
             Stop::Status(_) => exit::NO,
             Stop::Config(_) | Stop::Server(_) | Stop::Bind(_) | Stop::Usage(_) => exit::CONFIG,
@@ -196,12 +204,34 @@ fn supervise(
     }
     let board = Board::new(&config.pod.name, "the server to be started");
     let init = Init::new(inherited)?;
+    let leaving = leaving(board.clone());
+    let (guard, gate) = guard(&server)?;
+    let agent = Agent {
+        config,
+        server,
+        board: board.clone(),
+        metrics: Metrics::default(),
+        listener,
+        init: init.handle(),
+        guard,
+    };
+    // Without anything to wait for, the server comes first: the agent takes its time.
+    let agent = match gate {
+        None => Some(agent),
+        Some(gate) => {
+            agent.start().map_err(Stop::Thread)?;
+            if let Err(signal) = init.wait_until(gate.as_fd()) {
+                return Ok(ended_early(signal));
+            }
+            None
+        }
+    };
     let child = init.spawn(&to_run(command)?)?;
     board.set_phase(Phase::Running(Instant::now()));
     info!("started the server as process {}", child.pid());
-    let leaving = leaving(board.clone());
-    let agent = Agent { config, server, board, metrics: Metrics::default(), listener };
-    if let Err(error) = agent.start() {
+    if let Some(agent) = agent
+        && let Err(error) = agent.start()
+    {
         // To end here would kill the server. Without probes the kubelet ends it, in good order.
         error!(
             "no thread for the probes, so none is answered: {error}; check the limit on processes"
@@ -210,6 +240,21 @@ fn supervise(
     let code = init.run(child, Some(leaving));
     drop(lock);
     Ok(code)
+}
+
+/// The guard that a server needs which would start as a master without its data, and the gate that
+/// it opens.
+fn guard(server: &ServerConfig) -> Result<(Option<Guard>, Option<Arc<Gate>>), Stop> {
+    let Some(claim) = guard::unbacked_claim(server) else { return Ok((None, None)) };
+    let gate = Arc::new(Gate::new().map_err(Stop::Gate)?);
+    let guard = Guard::new(claim, server.node_timeout, Arc::clone(&gate));
+    Ok((Some(guard), Some(gate)))
+}
+
+/// A signal came before there was a server to pass it to.
+fn ended_early(signal: Signal) -> u8 {
+    info!("ended by {signal} before the server was started");
+    signal.exit_code()
 }
 
 /// From the first SIGTERM or SIGINT on the pod is not ready; the signal passes at once.

@@ -163,7 +163,8 @@ pub enum Discovery {
 pub struct Peer {
     /// Where it was asked.
     pub at: SocketAddr,
-    /// The search named this address; otherwise only the own table did.
+    /// The Service's name led there, so a pod with this address exists; else only the own table or
+    /// a list says so.
     pub named: bool,
     /// What came back.
     pub answer: Result<Report, Failure>,
@@ -216,6 +217,11 @@ impl View {
             Some(Pod { at: Some(peer.at), table: &report.table, keys: report.keys })
         });
         std::iter::once(own).chain(peers).collect()
+    }
+
+    /// A pod that exists, since its Service names it, but does not say who it is.
+    pub fn out_of_reach(&self) -> Option<SocketAddr> {
+        self.peers.iter().find(|peer| peer.named && peer.answer.is_err()).map(|peer| peer.at)
     }
 
     /// The server that answered as `id`, where one did.

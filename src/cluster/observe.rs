@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::config::server::ServerConfig;
 use crate::config::server::dial::Dial;
-use crate::discovery::Finder;
+use crate::discovery::{Finder, Search};
 use crate::health::Answer;
 use crate::nodes_conf::{self, NodeId};
 use crate::redis::{Connection, Dialer, Failure, PATIENCE};
@@ -32,7 +32,7 @@ pub struct Observer {
     cluster: String,
     config: String,
     info: String,
-    finder: Option<Finder>,
+    search: Option<Search>,
     peers: HashMap<SocketAddr, Connection>,
     silent: BTreeSet<SocketAddr>,
     history: Option<String>,
@@ -56,7 +56,7 @@ impl Observer {
             cluster: named("CLUSTER"),
             config: named("CONFIG"),
             info: named("INFO"),
-            finder,
+            search: finder.map(Search::new),
             peers: HashMap::new(),
             silent: BTreeSet::new(),
             history: None,
@@ -176,10 +176,11 @@ impl Observer {
 
     /// Everything: finds the other pods and asks each of them.
     pub async fn view(&mut self, own: Own) -> View {
-        let (found, discovery) = match &mut self.finder {
+        let is_service = self.search.as_ref().is_some_and(Search::is_service);
+        let (found, discovery) = match &mut self.search {
             None => (BTreeSet::new(), Discovery::Off),
-            Some(finder) => {
-                let found = finder.find().await;
+            Some(search) => {
+                let found = search.find().await;
                 let discovery = found.failed.map_or(Discovery::Done, Discovery::Failed);
                 (found.addresses, discovery)
             }
@@ -194,12 +195,14 @@ impl Observer {
             .chain(known)
             .filter(|at| self.own_ip.is_none_or(|own| own.is_ipv4() == at.is_ipv4()))
             .collect();
+        self.peers.retain(|at, _| asked.contains(at));
+        self.silent.retain(|at| asked.contains(at));
         let answers = join_all(asked.iter().map(|at| self.report(*at))).await;
         let mut peers = Vec::new();
         for (at, (answer, connection)) in asked.into_iter().zip(answers) {
             self.keep(at, &answer, connection);
             let answer = answer.filter_own(own.table.id(), at.ip(), self.own_ip);
-            let named = found.contains(&at);
+            let named = is_service && found.contains(&at);
             peers.extend(answer.map(|answer| Peer { at, named, answer }));
         }
         View { own, discovery, peers }
@@ -207,8 +210,8 @@ impl Observer {
 
     /// The full name of this pod in its Service, once it leads to its address.
     pub async fn own_name(&self, pod: &str) -> Option<String> {
-        let (finder, ip) = self.finder.as_ref().zip(self.own_ip)?;
-        finder.name_of(pod, ip).await
+        let (search, ip) = self.search.as_ref().zip(self.own_ip)?;
+        search.name_of(pod, ip).await
     }
 
     /// Which id answers at an address at this very moment.
@@ -302,7 +305,10 @@ impl FilterOwn for Result<Report, Failure> {
 /// How many keys a server holds, and whether it serves them: a replica without its master does not
 /// where `replica-serve-stale-data` is `no`. Then `DBSIZE` is refused, yet all else can be had, and
 /// is what its link is healed by.
-async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failure> {
+///
+/// # Errors
+/// As [`Failure`] says.
+pub async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failure> {
     match connection.number(&["DBSIZE"]).await {
         Err(Failure::Said(Answer::MasterDown)) => {
             Ok((replies::keys(&connection.text(&[info, "keyspace"]).await?), false))
@@ -311,7 +317,11 @@ async fn keys(connection: &Connection, info: &str) -> Result<(u64, bool), Failur
     }
 }
 
-fn table(reply: &str) -> Result<Table, Failure> {
+/// Reads `CLUSTER NODES`.
+///
+/// # Errors
+/// [`Failure::Garbage`], with what was not understood.
+pub fn table(reply: &str) -> Result<Table, Failure> {
     let nodes = nodes_conf::parse_reply(reply.as_bytes())
         .map_err(|error| Failure::Garbage(format!("CLUSTER NODES: {error}")))?;
     Table::new(nodes)

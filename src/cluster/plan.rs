@@ -176,7 +176,8 @@ impl Plan {
             }
             (Some(_), None) => plan.hold_back(Reason::NoOrdinal),
         }
-        plan.settled = plan.steps.is_empty() && plan.held.is_empty() && plan.is_settled(view);
+        plan.settled =
+            plan.steps.is_empty() && plan.held.is_empty() && plan.is_settled(view, settings);
         plan
     }
 
@@ -185,6 +186,13 @@ impl Plan {
     pub fn confirmed_by(mut self, again: &Plan) -> Plan {
         self.steps.retain(|step| !step.needs_confirming() || again.steps.contains(step));
         self
+    }
+
+    /// Whether it calls for the same as the other, and holds the same things back.
+    pub fn is_like(&self, other: &Plan) -> bool {
+        let all_like = self.held.len() == other.held.len()
+            && self.held.iter().zip(&other.held).all(|(a, b)| a.is_like(b));
+        all_like && self.steps == other.steps && self.membership == other.membership
     }
 
     fn hold(&mut self, about: impl fmt::Display, reason: Reason) {
@@ -214,8 +222,12 @@ impl Plan {
         }
     }
 
-    fn is_settled(&self, view: &View) -> bool {
+    fn is_settled(&self, view: &View, settings: &Settings) -> bool {
         let table = &view.own.table;
+        // Others may have the cluster that it takes itself for.
+        if table.others().is_empty() && settings.shape.is_some_and(|shape| shape.expected() > 1) {
+            return false;
+        }
         let stands = match self.membership {
             Membership::Member => view.own.state_ok,
             Membership::NotWanted => true,
@@ -252,11 +264,14 @@ enum Stage {
 impl Stage {
     fn of(view: &View) -> Stage {
         let table = &view.own.table;
-        if table.is_whole() {
+        let pods = view.pods();
+        let mut whole =
+            pods.iter().filter(|pod| pod.at.is_some() && pod.table.is_whole()).peekable();
+        // A volume of a single shard that lost its `nodes.conf` is whole, too, by its keys alone.
+        let alone = table.others().is_empty() && whole.peek().is_some();
+        if table.is_whole() && !alone {
             return Stage::Formed;
         }
-        let pods = view.pods();
-        let mut whole = pods.iter().filter(|pod| pod.table.is_whole()).peekable();
         if whole.peek().is_none() {
             Stage::Unformed
         } else if whole.any(|pod| table.find(pod.id()).is_some()) {

@@ -36,6 +36,12 @@ pub fn keys(info: &str) -> u64 {
     keys.and_then(|keys| keys.parse().ok()).unwrap_or(0)
 }
 
+/// How much of its master's stream a replica has, in bytes, or 0, from `INFO replication`. It keeps
+/// the count without its master.
+pub fn replica_offset(info: &str) -> u64 {
+    field(info, "slave_repl_offset").and_then(|offset| offset.parse().ok()).unwrap_or(0)
+}
+
 /// `7.0.15`, or `valkey 8.1.1`, from `INFO server`. Valkey reports a fixed `redis_version` besides.
 pub fn version(info: &str) -> Option<String> {
     match field(info, "valkey_version") {

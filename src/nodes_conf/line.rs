@@ -1,5 +1,7 @@
 //! One node's line.
 
+use memchr::{memchr, memrchr};
+
 use super::error::{LineError, LineErrorKind, excerpt};
 use super::model::{Address, Flags, Node, NodeId};
 use super::slots::{self, Token};
@@ -37,15 +39,15 @@ pub(super) struct View<'a> {
     slots: &'a [u8],
 }
 
-/// The address token in its parts.
+/// The address token in its parts, all of them ASCII.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct AddressView<'a> {
-    pub(super) ip: &'a str,
+    pub(super) ip: &'a [u8],
     port: u16,
     bus_port: u16,
-    hostname: &'a str,
+    hostname: &'a [u8],
     /// All behind the second comma.
-    aux: Option<&'a str>,
+    aux: Option<&'a [u8]>,
 }
 
 impl<'a> View<'a> {
@@ -65,9 +67,7 @@ impl<'a> View<'a> {
     /// for a keeper that sees nothing any more would be worse than one that does not see this.
     pub(super) fn of_reply(line: &'a [u8]) -> Result<Self, LineError> {
         let mut fields = Fields::of(line);
-        let (id, address) = (fields.next()?, fields.next()?);
-        let (flags, master, ping) = (fields.next()?, fields.next()?, fields.next()?);
-        let (pong, epoch, link) = (fields.next()?, fields.next()?, fields.next()?);
+        let [id, address, flags, master, ping, pong, epoch, link] = fields.take_all()?;
         let (known, unknown_flag) = read_flags(flags.text);
         let view = Self {
             id: id.read(NodeId::from_bytes)?,
@@ -125,20 +125,22 @@ impl<'a> View<'a> {
 
 impl<'a> AddressView<'a> {
     /// The shard that the node is in (Redis 7.2 and later, Valkey); `None` too for what is no id.
-    pub(super) fn shard_id(&self) -> Option<&'a str> {
-        let shard = self.aux?.split(',').find_map(|part| part.strip_prefix("shard-id="))?;
-        NodeId::from_bytes(shard.as_bytes()).ok().map(|_| shard)
+    pub(super) fn shard_id(&self) -> Option<&'a [u8]> {
+        let mut parts = self.aux?.split(|byte| *byte == b',');
+        let shard = parts.find_map(|part| part.strip_prefix(b"shard-id="))?;
+        NodeId::from_bytes(shard).ok().map(|_| shard)
     }
 
     fn to_address(self) -> Address {
-        let aux = self.aux.into_iter().flat_map(|aux| aux.split(','));
-        let aux = aux.filter_map(|part| part.split_once('='));
+        let text = |ascii: &[u8]| String::from_utf8_lossy(ascii).into_owned();
+        let aux = self.aux.into_iter().flat_map(|aux| aux.split(|byte| *byte == b','));
+        let aux = aux.filter_map(|part| split_once(part, b'='));
         Address {
-            ip: self.ip.to_owned(),
+            ip: text(self.ip),
             port: self.port,
             bus_port: self.bus_port,
-            hostname: (!self.hostname.is_empty()).then(|| self.hostname.to_owned()),
-            aux: aux.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            hostname: (!self.hostname.is_empty()).then(|| text(self.hostname)),
+            aux: aux.map(|(name, value)| (text(name), text(value))).collect(),
         }
     }
 }
@@ -151,7 +153,7 @@ pub(super) struct Fields<'a> {
 }
 
 /// One field and where it begins.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Field<'a> {
     pub(super) text: &'a [u8],
     pub(super) column: usize,
@@ -164,29 +166,34 @@ impl<'a> Fields<'a> {
 
     /// The next field, if the line has another.
     pub(super) fn take(&mut self) -> Option<Field<'a>> {
-        let (line, mut at) = (self.line, self.at);
-        while at < line.len() && is_blank(line[at]) {
-            at += 1;
+        let mut start = self.at;
+        while start < self.line.len() && is_blank(self.line[start]) {
+            start += 1;
         }
-        let start = at;
-        // One comparison for most bytes: other control characters do not end a field either.
-        while at < line.len() && (line[at] > b' ' || !is_blank(line[at])) {
-            at += 1;
+        let mut end = start + printable(&self.line[start..]);
+        // Other control characters do not end a field.
+        while end < self.line.len() && !is_blank(self.line[end]) {
+            end += 1;
         }
-        if start == at {
+        if start == end {
             return None;
         }
-        self.at = at;
+        self.at = end;
         self.taken += 1;
-        Some(Field { text: &line[start..at], column: start + 1 })
+        Some(Field { text: &self.line[start..end], column: start + 1 })
     }
 
-    /// The next of the fields that every line has.
-    fn next(&mut self) -> Result<Field<'a>, LineError> {
-        self.take().ok_or(LineError {
-            column: self.line.len() + 1,
-            kind: LineErrorKind::TooFewFields(self.taken),
-        })
+    /// The fields that every line has.
+    fn take_all<const N: usize>(&mut self) -> Result<[Field<'a>; N], LineError> {
+        let mut fields = [Field::default(); N];
+        for field in &mut fields {
+            let Some(next) = self.take() else {
+                let kind = LineErrorKind::TooFewFields(self.taken);
+                return Err(LineError { column: self.line.len() + 1, kind });
+            };
+            *field = next;
+        }
+        Ok(fields)
     }
 }
 
@@ -198,6 +205,23 @@ impl<'a> Field<'a> {
     ) -> Result<T, LineError> {
         reader(self.text).map_err(|kind| LineError { column: self.column, kind })
     }
+}
+
+/// How many bytes come before the first space or control character. Looks at eight at a time, as
+/// every byte of a file passes here.
+fn printable(text: &[u8]) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = text.as_chunks();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit is exact: a borrow goes upwards only.
+        let found = word.wrapping_sub(EACH * 0x21) & !word & (EACH * 0x80);
+        if found != 0 {
+            return number * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let found = rest.iter().position(|byte| *byte <= b' ');
+    words.len() * 8 + found.unwrap_or(rest.len())
 }
 
 /// What separates fields, and what a line may end in (a line from Windows has a carriage return).
@@ -247,8 +271,13 @@ fn set_flag(flags: &mut Flags, word: &[u8]) -> bool {
 /// The length of the ip at the start of an address token: all before the last colon of the part
 /// that ends at the first comma, for IPv6 has colons too, and so may auxiliary fields.
 fn ip_length(token: &[u8]) -> Option<usize> {
-    let end = token.iter().position(|byte| *byte == b',').unwrap_or(token.len());
-    token[..end].iter().rposition(|byte| *byte == b':')
+    let end = memchr(b',', token).unwrap_or(token.len());
+    memrchr(b':', &token[..end])
+}
+
+/// What is before the first `separator` and what is after it.
+fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    memchr(separator, text).map(|at| (&text[..at], &text[at + 1..]))
 }
 
 /// The address token of any version.
@@ -257,23 +286,23 @@ fn read_address(token: &[u8]) -> Result<AddressView<'_>, LineErrorKind> {
     if let Some(stray) = token.iter().find(|byte| !WRITTEN_IN_ADDRESSES[usize::from(**byte)]) {
         return Err(LineErrorKind::StrayByte(excerpt(&[*stray])));
     }
-    let text = std::str::from_utf8(token).map_err(|_| not_an_address())?;
-    let (ip, rest) = text.split_at(ip_length(token).ok_or_else(not_an_address)?);
+    let (ip, rest) = token.split_at(ip_length(token).ok_or_else(not_an_address)?);
     if ip.len() > LONGEST_IP {
         return Err(LineErrorKind::LongIp(excerpt(token)));
     }
-    let (ports, names) = match rest[1..].split_once(',') {
-        Some((ports, names)) => (ports, names),
-        None => (&rest[1..], ""),
-    };
+    let (ports, names) = split_once(&rest[1..], b',').unwrap_or((&rest[1..], b""));
     let (port, bus_port) = read_ports(ports).ok_or_else(not_an_address)?;
-    let (hostname, aux) = match names.split_once(',') {
+    let (hostname, aux) = match split_once(names, b',') {
         Some((hostname, aux)) => (hostname, Some(aux)),
         None => (names, None),
     };
-    for part in aux.into_iter().flat_map(|aux| aux.split(',')) {
-        if part.find('=').is_none_or(|at| at == 0) {
-            return Err(LineErrorKind::NotAnAuxField(excerpt(part.as_bytes())));
+    let mut rest = aux;
+    while let Some(text) = rest {
+        let part;
+        (part, rest) =
+            split_once(text, b',').map_or((text, None), |(part, rest)| (part, Some(rest)));
+        if memchr(b'=', part).is_none_or(|at| at == 0) {
+            return Err(LineErrorKind::NotAnAuxField(excerpt(part)));
         }
     }
     Ok(AddressView { ip, port, bus_port, hostname, aux })
@@ -292,9 +321,9 @@ static WRITTEN_IN_ADDRESSES: [bool; 256] = {
 };
 
 /// `port@bus-port`, or the `port` alone that 3.x servers wrote.
-fn read_ports(text: &str) -> Option<(u16, u16)> {
-    let number = |digits: &str| read_number(digits.as_bytes()).ok()?.try_into().ok();
-    match text.split_once('@') {
+fn read_ports(text: &[u8]) -> Option<(u16, u16)> {
+    let number = |digits: &[u8]| read_number(digits).ok()?.try_into().ok();
+    match split_once(text, b'@') {
         Some((port, bus_port)) => Some((number(port)?, number(bus_port)?)),
         None => number(text).and_then(|port: u16| Some((port, port.checked_add(10000)?))),
     }

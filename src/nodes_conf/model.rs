@@ -24,13 +24,18 @@ impl NodeId {
         }
         let mut id = [0; 20];
         let mut wrong = 0;
-        for (at, byte) in id.iter_mut().enumerate() {
-            let high = HEX_VALUES[usize::from(text[2 * at])];
-            let low = HEX_VALUES[usize::from(text[2 * at + 1])];
+        for (byte, [high, low]) in id.iter_mut().zip(text.as_chunks().0) {
+            let high = HEX_VALUES[usize::from(*high)];
+            let low = HEX_VALUES[usize::from(*low)];
             wrong |= high | low;
             *byte = high << 4 | low & 0xf;
         }
         if wrong > 0xf { Err(not_an_id()) } else { Ok(Self(id)) }
+    }
+
+    /// The last 16 digits as a number.
+    pub(super) fn last_half(&self) -> u64 {
+        self.0.last_chunk().map_or(0, |half| u64::from_be_bytes(*half))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::BufRead;
 use std::net::IpAddr;
 use std::ops::Range;
+
+use memchr::memchr;
 
 use super::error::{Doubt, LineError, LineErrorKind, ParseError};
 use super::line::{Fields, View, is_blank, read_number};
@@ -13,10 +14,13 @@ use super::model::{NodeId, NodesConf};
 /// A file that was understood, its text still where it was.
 pub struct Reading<'a> {
     file: &'a [u8],
-    views: Vec<View<'a>>,
-    /// Where the own node is in `views`, and its ip in `file`.
-    own: usize,
+    own_id: NodeId,
+    /// Where the own node's ip is in `file`.
     own_ip: Range<usize>,
+    /// Of all nodes, in their order.
+    ids: Vec<NodeId>,
+    /// Some node says which shard it is in.
+    has_shards: bool,
     vars: Vars,
     /// The last line that holds anything has its line end.
     is_ended: bool,
@@ -25,11 +29,10 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Reads the whole file; see [`super::parse`].
     pub(super) fn of(file: &'a [u8]) -> Result<Self, ParseError> {
-        // Growing would copy; a line is hardly shorter, and what is not used costs no memory.
-        let mut views: Vec<View> = Vec::with_capacity(file.len() / 100 + 1);
-        let mut own: Option<(usize, usize, Range<usize>)> = None;
+        let mut ids = Vec::new();
+        let mut own: Option<(NodeId, usize, Range<usize>)> = None;
         let mut vars = Vars::default();
-        let (mut last_line, mut is_ended) = (1, false);
+        let (mut last_line, mut is_ended, mut has_shards) = (1, false, false);
         for line in lines(file) {
             (last_line, is_ended) = (line.number, line.is_ended);
             if vars.read(line.text).map_err(|error| at_line(line.number, error))? {
@@ -42,22 +45,30 @@ impl<'a> Reading<'a> {
                     return Err(ParseError::TwoMyself { first, line: line.number, column });
                 }
                 let start = line.start + view.address_at;
-                own = Some((views.len(), line.number, start..start + view.address.ip.len()));
+                own = Some((view.id, line.number, start..start + view.address.ip.len()));
             }
-            views.push(view);
+            has_shards |= view.address.shard_id().is_some();
+            ids.push(view.id);
         }
-        let (own, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
-        Ok(Self { file, views, own, own_ip, vars, is_ended })
+        let (own_id, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
+        Ok(Self { file, own_id, own_ip, ids, has_shards, vars, is_ended })
+    }
+
+    /// The nodes, read once more: the correction of an address, the most frequent use, needs none
+    /// of them, and those of a thousand lines would fill fifty pages.
+    fn views(&self) -> impl Iterator<Item = View<'a>> {
+        lines(self.file).filter_map(|line| View::of(line.text).ok())
     }
 
     /// The name of the node that the file belongs to.
     pub fn own_id(&self) -> NodeId {
-        self.views[self.own].id
+        self.own_id
     }
 
     /// Its ip as written: empty before it learned one, or a host name.
     pub fn own_ip(&self) -> &'a str {
-        self.views[self.own].address.ip
+        // An address that was understood is ASCII.
+        std::str::from_utf8(&self.file[self.own_ip.clone()]).unwrap_or_default()
     }
 
     /// The file with `ip` as the own node's address, and with each replica in the shard of its
@@ -89,19 +100,22 @@ impl<'a> Reading<'a> {
     /// and 2171). Later ones put the replica into its master's shard when they load the file
     /// (`clusterLoadConfig`; Redis pull request 13468, Valkey pull request 2174).
     fn stray_shards(&self) -> Vec<(Range<usize>, Cow<'a, [u8]>)> {
-        let shard = |view: &View<'a>| Some((view.id, view.address.shard_id()?));
-        let masters = self.views.iter().filter(|view| view.master.is_none());
-        let mut masters: Vec<(NodeId, &str)> = masters.filter_map(shard).collect();
+        if !self.has_shards {
+            return Vec::new();
+        }
+        let shard = |view: View<'a>| Some((view.id, view.address.shard_id()?));
+        let masters = self.views().filter(|view| view.master.is_none());
+        let mut masters: Vec<(NodeId, &[u8])> = masters.filter_map(shard).collect();
         masters.sort_unstable();
-        let stray = |view: &View<'a>| {
+        let stray = |view: View<'a>| {
             let (master, own) = (view.master?, view.address.shard_id()?);
             let at = masters.binary_search_by_key(&master, |(id, _)| *id).ok()?;
             let right = masters[at].1;
             // It is a part of the file, so this is where.
             let start = own.as_ptr().addr() - self.file.as_ptr().addr();
-            (own != right).then(|| (start..start + own.len(), right.as_bytes().into()))
+            (own != right).then(|| (start..start + own.len(), right.into()))
         };
-        self.views.iter().filter_map(stray).collect()
+        self.views().filter_map(stray).collect()
     }
 
     /// The bytes that were read.
@@ -112,10 +126,10 @@ impl<'a> Reading<'a> {
     /// The same as values of their own.
     pub fn to_nodes_conf(&self) -> NodesConf {
         NodesConf {
-            nodes: self.views.iter().map(|view| view.to_node()).collect(),
+            nodes: self.views().map(View::to_node).collect(),
             current_epoch: self.vars.current_epoch.unwrap_or(0),
             last_vote_epoch: self.vars.last_vote_epoch.unwrap_or(0),
-            own: self.own,
+            own: self.views().position(|view| view.flags.myself).unwrap_or_default(),
         }
     }
 
@@ -128,12 +142,12 @@ impl<'a> Reading<'a> {
 
     /// The nodes by id, without what changes from save to save.
     fn lasting(&self) -> Vec<View<'a>> {
-        let mut views = self.views.clone();
+        let mut views: Vec<View> = self.views().collect();
         for view in &mut views {
             (view.ping_sent_ms, view.pong_received_ms, view.connected) = (0, 0, false);
             (view.address_at, view.flags_column, view.flags.pfail) = (0, 0, false);
             if view.flags.myself {
-                view.address.ip = "";
+                view.address.ip = b"";
             }
         }
         views.sort_unstable_by_key(|view| view.id);
@@ -150,7 +164,13 @@ impl<'a> Reading<'a> {
 
     /// A node that has two lines.
     fn duplicate(&self) -> Option<Doubt> {
-        let mut ids: Vec<NodeId> = self.views.iter().map(|view| view.id).collect();
+        // Numbers are sorted much faster than ids, and are as different.
+        let mut keys: Vec<u64> = self.ids.iter().map(NodeId::last_half).collect();
+        keys.sort_unstable();
+        if keys.windows(2).all(|pair| pair[0] != pair[1]) {
+            return None;
+        }
+        let mut ids = self.ids.clone();
         ids.sort_unstable();
         let [id, _] = *ids.windows(2).find(|pair| pair[0] == pair[1])? else { return None };
         Some(Doubt::Duplicate { id })
@@ -160,7 +180,7 @@ impl<'a> Reading<'a> {
 impl fmt::Debug for Reading<'_> {
     /// Names the own node only: a file may have a thousand lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reading({} nodes of {})", self.views.len(), self.own_id())
+        write!(f, "Reading({} nodes of {})", self.ids.len(), self.own_id())
     }
 }
 
@@ -217,17 +237,13 @@ pub(super) struct Line<'a> {
 pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let (mut start, mut number) = (0, 0);
     let pieces = std::iter::from_fn(move || {
-        let mut rest = &file[start..];
-        // Finds the line end faster than a loop over bytes; reading from memory does not fail.
-        let length = rest.skip_until(b'\n').ok().filter(|length| *length > 0)?;
-        let piece = &file[start..start + length];
-        let (text, is_ended) = match piece.split_last() {
-            Some((b'\n', text)) => (text, true),
-            _ => (without_trailing_nuls(piece), false),
-        };
+        let rest = file.get(start..).filter(|rest| !rest.is_empty())?;
+        let end = memchr(b'\n', rest);
+        let text = end.map_or_else(|| without_trailing_nuls(rest), |end| &rest[..end]);
         number += 1;
-        start += length;
-        Some(Line { number, start: start - length, text, is_ended })
+        let line = Line { number, start, text, is_ended: end.is_some() };
+        start += end.map_or(rest.len(), |end| end + 1);
+        Some(line)
     });
     pieces.filter(|line| !line.text.iter().all(|byte| *byte == 0 || is_blank(*byte)))
 }

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod forming;
 mod ground;
+mod guard;
 mod healing;
 mod http;
 mod init;

@@ -18,8 +18,8 @@ use super::{Meet, Plan, Reason, Replicate, Step, heal};
 
 /// Why forming does not go on.
 enum Gate {
-    /// Others are not there yet; what is waited for.
-    Waiting(String),
+    /// Others are not there yet: only so many are.
+    Waiting(usize),
     /// All are there, and one is about to do its part; which.
     Soon(String),
     /// Something is wrong; it is held.
@@ -51,11 +51,15 @@ pub(super) fn plan(view: &View, shape: Shape, ordinal: u32, plan: &mut Plan) {
         plan.steps.push(Step::SetEpoch(number));
     }
     match gate(view, shape, number) {
-        Err(Gate::Waiting(what)) => {
-            plan.membership = match &view.discovery {
-                Discovery::Failed(why) => {
+        Err(Gate::Waiting(found)) => {
+            let what = format!("{found} of {} answer", Pods(shape));
+            plan.hold("this pod", Reason::TooFew { found, shape });
+            plan.membership = match (&view.discovery, view.out_of_reach()) {
+                (Discovery::Failed(why), _) => {
                     Membership::Pending(format!("the resolver failed: {why}"))
                 }
+                // It exists, and so nobody waits for us to be ready before it is created.
+                (_, Some(at)) => Membership::Pending(format!("{what}; {at} does not")),
                 _ => Membership::AwaitingPeers(what),
             };
         }
@@ -121,7 +125,7 @@ fn gate(view: &View, shape: Shape, number: u64) -> Result<(), Gate> {
         return Err(Gate::Wrong(wrong));
     }
     if pods.len() < expected {
-        return Err(Gate::Waiting(format!("{} of {} answer", pods.len(), Pods(shape))));
+        return Err(Gate::Waiting(pods.len()));
     }
     if let Some(pod) =
         pods.iter().find(|pod| pod.table.is_fresh() && pod.table.me().config_epoch == 0)

@@ -7,14 +7,23 @@ use crate::nodes_conf::NodeId;
 use super::{Plan, Step};
 
 /// Forgets an id that is marked as failed or lost, owns no slot in anybody's view, and is not the
-/// id of any expected pod, all of which answer. An id of which a slot depends, or a replica of ours
-/// or anybody's follows, stays.
+/// id of any expected pod, all of which answer. An id that a replica follows stays. So do all
+/// while a pod that exists is out of reach.
+///
+/// Only members count: a pod of another cluster, which a stale name in DNS leads to, must not stand
+/// in for one of ours that is out of reach.
 pub(super) fn plan(view: &View, shape: Shape, plan: &mut Plan) {
+    if view.out_of_reach().is_some() {
+        return;
+    }
     let pods = view.pods();
-    let mut ids: Vec<NodeId> = pods.iter().map(|pod| pod.id()).collect();
+    let own = &view.own.table;
+    let mut ids: Vec<NodeId> =
+        pods.iter().map(|pod| pod.id()).filter(|id| own.find(*id).is_some()).collect();
+    let answers = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    if u32::try_from(ids.len()).ok() != Some(shape.expected()) || ids.len() != pods.len() {
+    if u32::try_from(ids.len()).ok() != Some(shape.expected()) || ids.len() != answers {
         return;
     }
     let in_use = |id: NodeId| {
@@ -25,7 +34,7 @@ pub(super) fn plan(view: &View, shape: Shape, plan: &mut Plan) {
                 })
         })
     };
-    for node in view.own.table.others() {
+    for node in own.others() {
         let gone = node.flags.fail || node.flags.noaddr;
         if gone && ids.binary_search(&node.id).is_err() && !in_use(node.id) {
             plan.steps.push(Step::Forget(node.id));

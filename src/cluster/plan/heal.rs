@@ -1,15 +1,15 @@
 //! Known members at other addresses are met there, and a replica follows its master's move.
 //!
-//! Only ids of the own table are met, so no cluster is ever merged with another, and each is
-//! asked for its id right before.
+//! Only ids of the own table are met, each is asked for its id right before, and one that has gone
+//! over to another cluster is left alone: so no cluster is merged with another.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::model::{Pod, View, is_healthy, is_up, literal_ip};
 use crate::health::Role;
-use crate::nodes_conf::Node;
+use crate::nodes_conf::{Node, NodeId};
 
-use super::{Meet, Plan, Replicate, Settings, Step};
+use super::{Meet, Plan, Reason, Replicate, Settings, Stage, Step};
 
 /// Adds what heals.
 pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
@@ -17,6 +17,10 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     for pod in view.pods() {
         let (Some(at), Some(line)) = (pod.at, own.find(pod.id())) else { continue };
         if line.flags.myself || is_double(view, pod) {
+            continue;
+        }
+        if is_elsewhere(view, settings, pod) {
+            plan.hold(at, Reason::OtherCluster(pod.id()));
             continue;
         }
         let why = if has_moved(line, at, pod.table.me().address.bus_port)
@@ -30,8 +34,13 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
         };
         plan.steps.push(meet(pod, at, why));
     }
-    if let Some(step) = follow_master(view) {
-        plan.steps.push(step);
+    if let Some(master) = moved_master(view) {
+        let empty = view.own.keys > 0 && view.pod(master).is_some_and(|pod| pod.keys == 0);
+        if empty {
+            plan.hold(master, Reason::EmptyMaster(view.own.keys));
+        } else {
+            plan.steps.push(Step::Replicate { master, why: Replicate::Moved });
+        }
     }
 }
 
@@ -46,6 +55,28 @@ pub(super) fn meet(pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
 
 fn is_double(view: &View, pod: Pod<'_>) -> bool {
     view.pods().iter().filter(|other| other.id() == pod.id()).count() > 1
+}
+
+/// It was a member, and belongs to another cluster now (after a `CLUSTER RESET`, say): it does not
+/// know us, most of the live nodes that it knows we do not, and the slots have other owners there.
+/// To meet it would merge the two. While a cluster is formed everybody is met for the first time,
+/// and forming has its own gate.
+fn is_elsewhere(view: &View, settings: &Settings, pod: Pod<'_>) -> bool {
+    let own = &view.own.table;
+    if pod.table.find(own.id()).is_some()
+        || (settings.shape.is_some() && Stage::of(view) == Stage::Unformed)
+    {
+        return false;
+    }
+    let is_owner = |node: &&Node| !node.slots.is_empty();
+    let known_owner = pod
+        .table
+        .nodes()
+        .filter(is_owner)
+        .any(|node| own.find(node.id).is_some_and(|line| !line.slots.is_empty()));
+    let up = || pod.table.others().iter().filter(|node| is_up(&node.flags));
+    let strangers = up().filter(|node| own.find(node.id).is_none()).count();
+    !known_owner && strangers * 2 > up().count()
 }
 
 /// A healthy link is left alone whatever address it shows: a pod may announce another one.
@@ -73,12 +104,17 @@ fn is_outdated(view: &View, pod: Pod<'_>) -> bool {
 
 /// Redis up to 8.6 leaves a replica on its master's old address where gossip, not a MEET, brought
 /// the new one. Valkey 8.0 and later follows by itself, and takes this for a no-op.
-fn follow_master(view: &View) -> Option<Step> {
+///
+/// A link that is up is no proof: whoever has the old address by now is taken for the master, for
+/// replication knows no ids. Where the master itself answers at the new one, it is not at the old.
+/// A master that has come back empty must not be copied by our hand over keys that are still here.
+fn moved_master(view: &View) -> Option<NodeId> {
     let own = &view.own;
-    let Role::Replica { link_up: false, .. } = own.replication.role else { return None };
+    let Role::Replica { link_up, .. } = own.replication.role else { return None };
     let master = own.table.find(own.table.me().master?)?;
     let host = own.replication.master_host.as_deref()?;
     let known = is_up(&master.flags) && master.connected && !master.address.ip.is_empty();
-    (known && host != master.address.ip)
-        .then_some(Step::Replicate { master: master.id, why: Replicate::Moved })
+    let there = || view.pod(master.id).and_then(|pod| pod.at).map(|at| at.ip());
+    let elsewhere = !link_up || (there().is_some() && there() == literal_ip(master));
+    (known && host != master.address.ip && elsewhere).then_some(master.id)
 }

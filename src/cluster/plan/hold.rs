@@ -16,6 +16,14 @@ pub struct Hold {
     pub reason: Reason,
 }
 
+impl Hold {
+    /// Whether the other is about the same thing for the same kind of reason, whatever the numbers
+    /// in it are by now.
+    pub fn is_like(&self, other: &Hold) -> bool {
+        (&self.about, self.reason.kind()) == (&other.about, other.reason.kind())
+    }
+}
+
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.about, self.reason)
@@ -40,6 +48,22 @@ pub enum Reason {
     TooMany {
         /// How many answer, this one included.
         found: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// Fewer pods answer than the cluster has; forming waits.
+    TooFew {
+        /// How many answer, this one included.
+        found: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// A node that was a member belongs to another cluster now.
+    OtherCluster(NodeId),
+    /// The cluster found has another number of masters than this pod was told.
+    OtherShape {
+        /// How many nodes have slots there.
+        masters: usize,
         /// The shape.
         shape: Shape,
     },
@@ -89,6 +113,8 @@ pub enum Reason {
     /// The cluster that was found has no seat free: it is somebody else's, or two pods have one
     /// ordinal.
     NoSeat(usize),
+    /// The master has moved and is empty, while this replica of it holds so many keys.
+    EmptyMaster(u64),
     /// The master that this pod is to follow is not reachable.
     MasterDown(NodeId),
 }
@@ -101,6 +127,9 @@ impl Reason {
             Reason::NoOrdinal => "no_ordinal",
             Reason::BeyondShape { .. } => "beyond_shape",
             Reason::TooMany { .. } => "too_many",
+            Reason::TooFew { .. } => "too_few",
+            Reason::OtherCluster(_) => "other_cluster",
+            Reason::OtherShape { .. } => "other_shape",
             Reason::Unusable(_) => "unusable_peer",
             Reason::SameOrdinal { .. } => "same_ordinal",
             Reason::ForeignEpoch(_) => "foreign_epoch",
@@ -112,6 +141,7 @@ impl Reason {
             Reason::NoMajority => "no_majority",
             Reason::PartOfCluster { .. } => "part_of_cluster",
             Reason::NoSeat(_) => "no_seat",
+            Reason::EmptyMaster(_) => "empty_master",
             Reason::MasterDown(_) => "master_down",
         }
     }
@@ -135,6 +165,23 @@ impl fmt::Display for Reason {
                 f,
                 "{found} pods answer, but the cluster has {}; check the number of pods, \
                  REJOIN_SHARDS, REJOIN_REPLICAS, and that the Service selects these pods only",
+                Pods(*shape)
+            ),
+            Reason::TooFew { found, shape } => write!(
+                f,
+                "{found} of {} answer; waits for the others, \
+                 or check REJOIN_SHARDS, REJOIN_REPLICAS and the number of pods",
+                Pods(*shape)
+            ),
+            Reason::OtherCluster(id) => write!(
+                f,
+                "{id} was a member and belongs to another cluster now; it is not met, \
+                 which would merge the two"
+            ),
+            Reason::OtherShape { masters, shape } => write!(
+                f,
+                "the cluster found has {masters} masters, not those of {}; it may be somebody \
+                 else's: check the Service, or set REJOIN_SHARDS to its number",
                 Pods(*shape)
             ),
             Reason::Unusable(failure) => write!(f, "{failure}"),
@@ -171,7 +218,7 @@ impl fmt::Display for Reason {
                  have one; was its nodes.conf lost?"
             ),
             Reason::NoMajority => f.write_str(
-                "the pods found belong to more than one cluster, and to none of them most; \
+                "the pods that answer belong to more than one cluster, and to none of them most; \
                  check what the Service selects",
             ),
             Reason::PartOfCluster { found, up } => write!(
@@ -183,6 +230,11 @@ impl fmt::Display for Reason {
                 f,
                 "the cluster found has all its {members} pods; it is somebody else's, \
                  or two pods have one ordinal; check the Service and POD_NAME"
+            ),
+            Reason::EmptyMaster(keys) => write!(
+                f,
+                "this master has come back without keys, while its replica here holds {keys}; \
+                 CLUSTER FAILOVER FORCE here keeps them, CLUSTER REPLICATE gives them up"
             ),
             Reason::MasterDown(id) => write!(
                 f,

@@ -7,7 +7,7 @@ use crate::nodes_conf::Node;
 
 use super::{Meet, Plan, Reason, Replicate, Step, heal};
 
-/// Meets the cluster that most of the found pods belong to, where it has a seat free.
+/// Meets the cluster that most of the pods that answer belong to, where it has a seat free.
 pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     let own = &view.own;
     if !own.table.is_fresh() || own.keys > 0 {
@@ -26,7 +26,7 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     else {
         return;
     };
-    if members.len() * 2 <= view.peers.len() {
+    if members.len() * 2 <= others().count() {
         return plan.hold_back(Reason::NoMajority);
     }
     // One address of somebody else's cluster, given out again or come here by mistake, may be all
@@ -34,6 +34,10 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     let up = whole.table.nodes().filter(|node| is_up(&node.flags)).count();
     if members.len() * 2 <= up {
         return plan.hold_back(Reason::PartOfCluster { found: members.len(), up });
+    }
+    let masters = whole.table.nodes().filter(|node| !node.slots.is_empty()).count();
+    if u32::try_from(masters).ok() != Some(shape.shards) {
+        return plan.hold_back(Reason::OtherShape { masters, shape });
     }
     if u32::try_from(members.len()).is_ok_and(|n| n >= shape.expected()) {
         return plan.hold_back(Reason::NoSeat(members.len()));

@@ -10,8 +10,7 @@ use crate::cluster::model::{Discovery, View};
 /// its own. `None`: there is no such thing, or a pod that does exist is only out of reach, which a
 /// rolling update has to stop at.
 pub fn waits_for(view: &View) -> Option<String> {
-    let all_there = view.peers.iter().all(|peer| !peer.named || peer.answer.is_ok());
-    if view.discovery != Discovery::Done || !all_there || view.own.state_ok {
+    if view.discovery != Discovery::Done || view.out_of_reach().is_some() || view.own.state_ok {
         return None;
     }
     let table = &view.own.table;

@@ -118,6 +118,10 @@ impl Spec {
             }
             Some("natted") => node.address.ip = "192.0.2.1".to_owned(),
             Some("unassigned") => node.slots.clear(),
+            Some("owner") => {
+                (node.flags.fail, node.connected) = (true, false);
+                node.slots = vec![range("0-16383")];
+            }
             Some(flag) => panic!("unknown flag {flag}"),
         }
         node

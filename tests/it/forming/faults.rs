@@ -1,13 +1,12 @@
 //! Any pod is killed at any moment, any number of times, while it forms.
 
-use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::process::rest;
 use crate::support::server::servers;
 
-use super::{LIMIT, recipe, wait_all_ready};
+use super::{LIMIT, forget_spares, lose_volume, recipe, wait_all_ready};
 
 /// The kills of one round lie in this time after the start.
 const SPAN_MS: u64 = 2500;
@@ -88,6 +87,7 @@ fn play(rounds: usize, shards: usize, replicas: usize, volumes: Volumes) {
 fn play_round(recipe: &Recipe, random: &mut Random, volumes: Volumes) {
     let shards = recipe.shards;
     let mut fleet = Fleet::new(recipe);
+    forget_spares(&mut fleet);
     let events = schedule(random, fleet.pods.len());
     println!("{}: {events:?}", recipe.server.name);
     let start = Instant::now();
@@ -99,8 +99,7 @@ fn play_round(recipe: &Recipe, random: &mut Random, volumes: Volumes) {
             (Event::Kill, true) => {
                 pod.kill();
                 if volumes == Volumes::LostByReplicas && ordinal >= shards {
-                    fs::remove_dir_all(pod.data()).expect("it is ours");
-                    fs::create_dir(pod.data()).expect("its parent is ours");
+                    lose_volume(pod);
                 }
             }
             _ => {}

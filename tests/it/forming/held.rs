@@ -1,8 +1,7 @@
 //! What must not be formed is held, with the reason in log and status; and once it is put right,
 //! it forms.
 
-use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,17 +14,12 @@ use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
 use super::{
-    LIMIT, assert_nothing_formed, held, ready, recipe, wait_all_ready, wait_held, wait_waiting,
+    LIMIT, assert_nothing_formed, held, lose_volume, ready, recipe, status, wait_all_ready,
+    wait_held, wait_waiting,
 };
 
 fn six() -> Fleet {
     Fleet::new(&recipe(&any_server(), 3))
-}
-
-/// Loses the volume of a pod that does not run.
-fn lose_volume(pod: &Pod) {
-    fs::remove_dir_all(pod.data()).expect("it is ours");
-    fs::create_dir(pod.data()).expect("its parent is ours");
 }
 
 #[track_caller]
@@ -94,7 +88,13 @@ fn pod_without_a_number_is_held_and_the_others_wait_for_it() {
     wait_held(&fleet.pods[5], "no_ordinal");
     let address = fleet.pods[5].address();
     let seen = format!("{address} has not taken its number yet");
-    fleet.pods[..5].iter().for_each(|pod| wait_waiting(pod, &seen));
+    for pod in &fleet.pods[..5] {
+        wait_ok(LIMIT, &format!("{} to say: {seen}", pod.name()), || {
+            let ready = status(pod)?.probes.ready;
+            let says_so = !ready.ok && ready.reason.contains(&seen);
+            if says_so { Ok(()) } else { Err(format!("{ready:?}")) }
+        });
+    }
     assert_nothing_formed(&fleet.pods);
     fleet.pods[5].kill();
     fleet.pods[5].env.insert("POD_NAME".to_owned(), name);
@@ -199,7 +199,7 @@ struct Other {
 }
 
 impl Other {
-    /// Says the same to whoever connects, and keeps the connection.
+    /// Says the same to whoever has asked anything, and keeps the connection.
     fn on(address: SocketAddr, says: &'static str) -> Self {
         let listener = TcpListener::bind(address).expect("the address is ours");
         listener.set_nonblocking(true).expect("a socket");
@@ -211,7 +211,10 @@ impl Other {
                 while !ended.load(Ordering::Relaxed) {
                     match listener.accept() {
                         Ok((mut stream, _)) => {
-                            let _ = stream.write_all(says.as_bytes());
+                            if !says.is_empty() {
+                                let _ = stream.read(&mut [0; 1024]);
+                                let _ = stream.write_all(says.as_bytes());
+                            }
                             kept.push(stream);
                         }
                         Err(_) => rest(std::time::Duration::from_millis(5)),

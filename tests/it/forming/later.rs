@@ -1,6 +1,5 @@
 //! What comes after forming: a new volume, and clusters that were formed by hand.
 
-use std::fs;
 use std::net::IpAddr;
 
 use redis::cluster::{ClusterClient, ClusterConnection};
@@ -10,7 +9,7 @@ use crate::support::pod::{Pod, Program};
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
-use super::{LIMIT, in_every_version, recipe, wait_all_ready};
+use super::{LIMIT, forget_spares, in_every_version, lose_volume, recipe, wait_all_ready};
 
 const KEYS: usize = 100;
 
@@ -42,18 +41,14 @@ fn assert_keys(fleet: &Fleet) {
 fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forgotten() {
     in_every_version(|server| {
         let mut fleet = Fleet::new(&recipe(server, 3));
-        let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
-        for pod in &mut fleet.pods {
-            pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
-        }
+        forget_spares(&mut fleet);
         fleet.start_all();
         fleet.wait_whole(LIMIT);
         write_keys(&fleet);
         let old = fleet.pods[5].view().unwrap();
         let last = &mut fleet.pods[5];
         last.kill();
-        fs::remove_dir_all(last.data()).unwrap();
-        fs::create_dir(last.data()).unwrap();
+        lose_volume(last);
         last.start();
         fleet.wait_whole(LIMIT);
         let new = fleet.pods[5].view().unwrap();

@@ -64,9 +64,18 @@ pub fn send(pid: u32, signal: Signal) {
 
 /// Kills a process and everything below it, as the end of a container does, and reaps it.
 pub fn kill_tree(child: &mut Child) -> ExitStatus {
-    // Stopped first, so that it starts nothing more while its descendants are listed.
+    // All are stopped first, from the top, until the list grows no more: whatever starts another
+    // process meanwhile is itself in the list.
     send(child.id(), Signal::SIGSTOP);
-    let below = descendants(child.id());
+    let mut below = Vec::new();
+    loop {
+        let now = descendants(child.id());
+        now.iter().for_each(|pid| send(*pid, Signal::SIGSTOP));
+        if now.len() == below.len() {
+            break;
+        }
+        below = now;
+    }
     send(child.id(), Signal::SIGKILL);
     for pid in &below {
         send(*pid, Signal::SIGKILL);

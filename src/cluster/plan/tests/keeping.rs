@@ -115,6 +115,45 @@ fn ghost_is_forgotten_when_all_pods_answer() {
 }
 
 #[test]
+fn replica_with_keys_is_not_led_to_a_master_that_came_back_empty() {
+    let text = "
+        3 epoch=1 of=0 knows=0 keys=7
+        0 epoch=1 slots=0-5460 knows=3";
+    let mut view = scene(text);
+    let down = Role::Replica { link_up: false, synced_once: false };
+    view.own.replication = Replication { role: down, master_host: Some("10.0.9.9".to_owned()) };
+    let settings = Settings { shape: None, ..settings(3) };
+    let plan = Plan::new(&view, &settings);
+    assert_eq!((plan.steps.len(), plan.held.len()), (0, 1));
+    assert_eq!(plan.held[0].reason.kind(), "empty_master");
+}
+
+#[test]
+fn replica_that_copies_from_whoever_has_its_masters_old_address_is_led_back() {
+    let text = "
+        3 epoch=1 of=0 knows=0
+        0 epoch=1 slots=0-5460 knows=3";
+    let mut view = scene(text);
+    view.own.replication.master_host = Some("10.0.9.9".to_owned());
+    let settings = Settings { shape: None, ..settings(3) };
+    let back = Step::Replicate { master: id(0), why: Replicate::Moved };
+    assert_eq!(Plan::new(&view, &settings).steps, [back]);
+    // It is not known to have left the old address.
+    view.peers.clear();
+    assert_eq!(Plan::new(&view, &settings).steps, []);
+}
+
+#[test]
+fn stranger_does_not_stand_in_for_a_member_that_is_out_of_reach() {
+    let text = line(&with_ghost(WHOLE), 0, "").replace("sees=9:fail", "sees=9:fail,5:fail");
+    let mut view = scene(&format!("{text}\n66 epoch=9 slots=0-16383"));
+    view.peers.retain(|peer| peer.at != at(5));
+    assert_eq!(view.pods().len(), 6);
+    let forgets = |step: &Step| matches!(step, Step::Forget(_));
+    assert!(!plan_of(&view).steps.iter().any(forgets));
+}
+
+#[test]
 fn ghost_is_kept_while_a_pod_is_missing() {
     let mut view = scene(&with_ghost(WHOLE));
     view.peers.pop();
@@ -231,7 +270,7 @@ fn replica_does_not_take_over_while_its_master_may_be_somewhere() {
     unknown.discovery = Discovery::Off;
     assert!(!takes_over(&unknown));
     let mut nobody = without_master(STRANGER);
-    nobody.peers.iter_mut().for_each(|peer| peer.named = false);
+    nobody.peers.retain(|peer| peer.at == at(77));
     assert!(!takes_over(&nobody));
     let mut linked = without_master(STRANGER);
     linked.own.replication.role = Role::Replica { link_up: true, synced_once: true };
@@ -269,4 +308,36 @@ fn replica_with_most_keys_takes_over() {
         takes_over(&without_master(&text))
     };
     assert!(two(5, 5) && two(6, 5) && !two(5, 6));
+}
+
+/// Pod 4 was reset, went away, and is a member of the cluster of 61 and 62 now.
+const GONE_OVER: &str = "
+    0 epoch=1 slots=0-5460 knows=1,2,3,4,5 sees=4:moved
+    1 epoch=2 slots=5461-10922 knows=0,2,3,4,5
+    2 epoch=3 slots=10923-16383 knows=0,1,3,4,5
+    4 epoch=9 of=61 knows=61,62
+    61 epoch=9 slots=0-16383 knows=4,62";
+
+#[test]
+fn member_that_went_over_to_another_cluster_is_not_met() {
+    for shape in [Some(SHAPE), None] {
+        let plan = Plan::new(&scene(GONE_OVER), &Settings { shape, ..settings(0) });
+        assert!(!plan.steps.contains(&meet(4, Meet::Moved)), "{plan:#?}");
+        assert!(plan.held.iter().any(|hold| hold.reason.kind() == "other_cluster"), "{plan:#?}");
+    }
+}
+
+#[test]
+fn member_that_was_reset_and_knows_nobody_is_met() {
+    let text =
+        line(&WHOLE.replace("4 epoch=2 of=1 knows=0,1,2,3,5", "4 epoch=2"), 0, "sees=4:moved");
+    assert!(plan(&text).steps.contains(&meet(4, Meet::Moved)));
+}
+
+#[test]
+fn nobody_is_forgotten_while_a_pod_that_exists_is_out_of_reach() {
+    let mut view = scene(&with_ghost(WHOLE));
+    let answer = Err(Failure::Silent("timed out".to_owned()));
+    view.peers.push(Peer { at: at(99), named: true, answer });
+    assert_eq!(plan_of(&view).steps, []);
 }
