@@ -164,9 +164,10 @@ impl Keeper {
                 Err(failure) => return self.no_answer(&failure),
             }
         }
+        self.takeover.learn(&view, self.observer.history());
         self.pace(&mut plan);
         self.publish(&view, &plan);
-        let done = act::act(&mut self.observer, &plan.steps).await;
+        let done = act::act(&mut self.observer, &plan.steps, self.takeover.history()).await;
         self.say_steps(&plan, &done);
         self.set_pause(&view, &plan);
         if plan.settled {

@@ -35,6 +35,7 @@ pub struct Observer {
     search: Option<Search>,
     peers: HashMap<SocketAddr, Connection>,
     silent: BTreeSet<SocketAddr>,
+    history: Option<String>,
 }
 
 impl Observer {
@@ -58,12 +59,19 @@ impl Observer {
             search: finder.map(Search::new),
             peers: HashMap::new(),
             silent: BTreeSet::new(),
+            history: None,
         }
     }
 
     /// The `cluster-node-timeout` that the own server was started with.
     pub fn node_timeout(&self) -> Duration {
         self.node_timeout
+    }
+
+    /// The `master_replid` that the own server had in the last full look: the id of the writes that
+    /// its data consists of.
+    pub fn history(&self) -> Option<&str> {
+        self.history.as_deref()
     }
 
     /// Asks the own server one thing.
@@ -144,6 +152,11 @@ impl Observer {
             connection.text(&replication),
             keys(&connection, info),
         );
+        let history = replication
+            .as_ref()
+            .ok()
+            .and_then(|info| replies::field(info, "master_replid"))
+            .map(ToOwned::to_owned);
         let read = || -> Result<Own, Failure> {
             let (keys, serves) = keys?;
             let state = state?;
@@ -157,6 +170,7 @@ impl Observer {
             })
         };
         let own = read();
+        self.history = history;
         self.forget_own_if_ended(own)
     }
 

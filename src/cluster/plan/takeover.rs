@@ -25,11 +25,9 @@ fn lost_master(view: &View) -> Option<&Node> {
     let flags = &master.flags;
     let link_down = matches!(own.replication.role, Role::Replica { link_up: false, .. });
     let unwatched = flags.noaddr && !flags.fail && link_down;
-    // A resolver that fails, or a name that leads to nobody we know, says nothing about who is gone.
+    // A resolver that fails says nothing about who is gone, nor does a search that finds no member.
     let searched = view.discovery == Discovery::Done
-        && view.peers.iter().filter(|peer| peer.named).any(|peer| {
-            peer.answer.as_ref().is_ok_and(|report| own.table.find(report.table.id()).is_some())
-        });
+        && view.pods()[1..].iter().any(|pod| own.table.find(pod.id()).is_some());
     let slot = master.slots.first()?.first;
     let pods = view.pods();
     let reached = pods

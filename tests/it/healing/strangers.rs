@@ -9,9 +9,9 @@ use crate::support::pod::{PORT, Pod, Program};
 use crate::support::wait::wait_ok;
 
 use super::{
-    HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, formed_on_own_addresses, held,
-    id, ids, in_every_version, lose_volume, readdress, s, say, wait_all_ready, wait_healed,
-    wait_held,
+    BRISK, HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, formed_on_own_addresses,
+    held, id, ids, in_every_version, keys, lose_volume, readdress, s, say, seats, wait_all_ready,
+    wait_healed, wait_held,
 };
 
 /// Has every pod of both find the pods of both.
@@ -59,7 +59,7 @@ fn ips(fleet: &Fleet) -> Vec<IpAddr> {
 fn two_clusters_that_exchange_all_addresses_stay_two() {
     in_every_version(|server| {
         for drop_in in [false, true] {
-            let (mut one, mut other) = (formed(server, PATIENT), formed(server, PATIENT));
+            let (mut one, mut other) = (formed(server, BRISK), formed(server, BRISK));
             if drop_in {
                 as_drop_in(&mut one);
                 as_drop_in(&mut other);
@@ -150,6 +150,9 @@ fn replica_of_a_master_whose_address_a_stranger_has_takes_over() {
         let master = id(&fleet.pods[0]);
         let stranger = Pod::new(Program::Bare, server, fleet.dir(), 66, fleet.pods[0].ip);
         let (away, mut stranger) = (fleet.spare[0], stranger);
+        // Without it, the replica would soon copy what the stranger holds.
+        stranger.conf.push("requirepass theirs".to_owned());
+        stranger.password = Some("theirs".to_owned());
         stranger.conf.push("cluster-node-timeout 2500".to_owned());
         fleet.pods[0].kill();
         let start = Instant::now();
@@ -172,6 +175,40 @@ fn replica_of_a_master_whose_address_a_stranger_has_takes_over() {
         wait_healed(&fleet, "the former master back elsewhere", start);
         assert_eq!(stranger.view().unwrap().nodes.len(), 1, "it was met");
         wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+/// Redis copies whatever answers at its master's address. Valkey 8.1 and later elects a successor
+/// at once by itself, whatever it has copied.
+#[test]
+fn replica_that_has_copied_a_stranger_does_not_take_over() {
+    in_every_version(|server| {
+        if server.kind() == "valkey" && server.is_at_least((8, 1)) {
+            return;
+        }
+        let mut fleet = formed(server, HASTY);
+        let before = seats(&fleet);
+        let mut stranger = Pod::new(Program::Bare, server, fleet.dir(), 66, fleet.pods[0].ip);
+        stranger.conf.push("repl-diskless-sync-delay 0".to_owned());
+        fleet.pods[0].kill();
+        stranger.start();
+        wait_ok(LIMIT, "the replica to copy the emptiness", || {
+            let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
+            let keys = keys(&fleet.pods[3])?;
+            if keys == 0 && link == "up" { Ok(()) } else { Err(format!("{keys} keys, {link}")) }
+        });
+        drop(stranger);
+        wait_ok(LIMIT, "the replica to say why it does not take over", || {
+            let said = fleet.pods[3].log().contains("no whole copy of its master's");
+            if said { Ok(()) } else { Err("not said") }
+        });
+        // The data is all there once its master is.
+        fleet.pods[0].ip = fleet.spare[0];
+        let start = Instant::now();
+        fleet.pods[0].start();
+        wait_healed(&fleet, "the master back, its replica had copied a stranger", start);
+        assert_eq!(seats(&fleet), before);
         assert_keys(&fleet);
     });
 }
