@@ -7,7 +7,6 @@
 //! | [`plan`] | view to steps and holds; pure |
 //! | [`observe`] | asks the own server and the pods that can be found; only reads |
 //! | [`act`] | takes the steps, on the own server only |
-//! | [`takeover`] | when a replica may take over from a master that is nowhere to be found |
 //! | [`hostname`] | announces the pod's name |
 //! | [`departure`] | sends SIGTERM again to a server that did not heed it |
 //! | [`watch`] | rounds to what the probes are told |
@@ -37,7 +36,6 @@ pub mod observe;
 pub mod plan;
 pub mod replies;
 pub mod report;
-pub mod takeover;
 pub mod watch;
 
 use departure::Departure;
@@ -46,7 +44,6 @@ use model::{Own, Table, View};
 use observe::Observer;
 use plan::{Meet, Plan, Reason, Settings, Step};
 use report::Identity;
-use takeover::Takeover;
 use watch::Watch;
 
 /// The pause after a round that did something, or saw something new.
@@ -73,7 +70,6 @@ pub struct Keeper {
     metrics: Metrics,
     watch: Watch,
     hostname: Hostname,
-    takeover: Takeover,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
     /// The steps of the last full round that failed, each with the reason.
@@ -98,7 +94,6 @@ impl Keeper {
     ) -> Keeper {
         let cluster_enabled = server.cluster_enabled;
         Keeper {
-            takeover: Takeover::new(observer.node_timeout()),
             observer,
             settings,
             identity,
@@ -164,25 +159,14 @@ impl Keeper {
                 Err(failure) => return self.no_answer(&failure),
             }
         }
-        self.takeover.learn(&view, self.observer.history());
-        self.pace(&mut plan);
         self.publish(&view, &plan);
-        let done = act::act(&mut self.observer, &plan.steps, self.takeover.history()).await;
+        let done = act::act(&mut self.observer, &plan.steps).await;
         self.say_steps(&plan, &done);
         self.set_pause(&view, &plan);
         if plan.settled {
             self.observer.rest();
         }
         self.last = Some((view, plan));
-    }
-
-    /// Leaves out what has not been called for long enough.
-    fn pace(&mut self, plan: &mut Plan) {
-        if !plan.steps.contains(&Step::Failover) {
-            self.takeover.not_wanted();
-        } else if !self.takeover.is_due(Instant::now()) {
-            plan.steps.retain(|step| *step != Step::Failover);
-        }
     }
 
     fn publish(&mut self, view: &View, plan: &Plan) {
@@ -260,7 +244,6 @@ impl Keeper {
         let now = Instant::now();
         debug!("the server {failure}");
         self.watch.failed(now, failure);
-        self.takeover.not_wanted();
         self.pause = (self.pause * 2).clamp(BUSY_PAUSE / 2, WAITING_PAUSE);
         if self.last.take().is_some() {
             self.pause = BUSY_PAUSE;

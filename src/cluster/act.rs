@@ -10,23 +10,17 @@ use crate::redis::Failure;
 
 use super::observe::Observer;
 use super::plan::Step;
-use super::replies;
 
 /// What became of a step.
 pub type Outcome = Result<(), String>;
 
 /// Takes the steps in order; after one that fails, other than a MEET, the rest is left alone.
-/// `history` is the replication id of what the own master wrote, as far as it is known.
-pub async fn act(
-    observer: &mut Observer,
-    steps: &[Step],
-    history: Option<&str>,
-) -> Vec<(Step, Outcome)> {
+pub async fn act(observer: &mut Observer, steps: &[Step]) -> Vec<(Step, Outcome)> {
     let present = answering(observer, steps).await;
     let mut done = Vec::new();
     for (step, present) in steps.iter().zip(present) {
         let outcome = match present {
-            Ok(()) => take(observer, step, history).await.map_err(|failure| failure.to_string()),
+            Ok(()) => take(observer, step).await.map_err(|failure| failure.to_string()),
             Err(why) => Err(why),
         };
         let go_on = outcome.is_ok() || matches!(step, Step::Meet { .. });
@@ -51,7 +45,7 @@ async fn answering(observer: &Observer, steps: &[Step]) -> Vec<Outcome> {
     .await
 }
 
-async fn take(observer: &mut Observer, step: &Step, history: Option<&str>) -> Result<(), Failure> {
+async fn take(observer: &mut Observer, step: &Step) -> Result<(), Failure> {
     match step {
         Step::SetEpoch(epoch) => {
             observer.cluster_own(&["SET-CONFIG-EPOCH", &epoch.to_string()]).await?;
@@ -63,10 +57,6 @@ async fn take(observer: &mut Observer, step: &Step, history: Option<&str>) -> Re
         }
         Step::Replicate { master, .. } => one_id(observer, "REPLICATE", *master).await?,
         Step::Forget(id) => one_id(observer, "FORGET", *id).await?,
-        Step::Failover => {
-            let history = history.unwrap_or_default();
-            take_over(observer, history).await?;
-        }
     }
     Ok(())
 }
@@ -78,23 +68,6 @@ async fn add_slots(observer: &mut Observer, range: SlotRange) -> Result<(), Fail
     let words: Vec<&str> =
         std::iter::once("ADDSLOTS").chain(slots.iter().map(String::as_str)).collect();
     observer.cluster_own(&words).await.map(|_| ())
-}
-
-/// Only a whole copy of the own master takes over. `FORCE` does without the rules by which Redis
-/// refuses others: a replica whose full sync was cut short is empty, has dropped where its master
-/// was, and says an offset of 1 then (`genRedisInfoString` in `src/server.c`).
-async fn take_over(observer: &mut Observer, history: &str) -> Result<(), Failure> {
-    let info = observer.info_own("replication").await?;
-    let offset = replies::field(&info, "slave_repl_offset").and_then(|at| at.parse::<u64>().ok());
-    let is_whole = offset.is_some_and(|at| at > 1)
-        && replies::field(&info, "master_replid") == Some(history)
-        && replies::field(&info, "master_link_status") == Some("down");
-    if !is_whole {
-        let why =
-            "its data is no whole copy of its master's any more; another may have been copied";
-        return Err(Failure::Ours(why.to_owned()));
-    }
-    observer.cluster_own(&["FAILOVER", "FORCE"]).await.map(|_| ())
 }
 
 async fn one_id(observer: &mut Observer, command: &str, id: NodeId) -> Result<(), Failure> {

@@ -28,14 +28,12 @@ pub struct Observer {
     own_at: Vec<Dial>,
     own: Option<Connection>,
     own_ip: Option<IpAddr>,
-    node_timeout: Duration,
     cluster: String,
     config: String,
     info: String,
     search: Option<Search>,
     peers: HashMap<SocketAddr, Connection>,
     silent: BTreeSet<SocketAddr>,
-    history: Option<String>,
 }
 
 impl Observer {
@@ -52,26 +50,13 @@ impl Observer {
             own_at: server.dial(),
             own: None,
             own_ip,
-            node_timeout: server.node_timeout,
             cluster: named("CLUSTER"),
             config: named("CONFIG"),
             info: named("INFO"),
             search: finder.map(Search::new),
             peers: HashMap::new(),
             silent: BTreeSet::new(),
-            history: None,
         }
-    }
-
-    /// The `cluster-node-timeout` that the own server was started with.
-    pub fn node_timeout(&self) -> Duration {
-        self.node_timeout
-    }
-
-    /// The `master_replid` that the own server had in the last full look: the id of the writes that
-    /// its data consists of.
-    pub fn history(&self) -> Option<&str> {
-        self.history.as_deref()
     }
 
     /// Asks the own server one thing.
@@ -152,11 +137,6 @@ impl Observer {
             connection.text(&replication),
             keys(&connection, info),
         );
-        let history = replication
-            .as_ref()
-            .ok()
-            .and_then(|info| replies::field(info, "master_replid"))
-            .map(ToOwned::to_owned);
         let read = || -> Result<Own, Failure> {
             let (keys, serves) = keys?;
             let state = state?;
@@ -170,7 +150,6 @@ impl Observer {
             })
         };
         let own = read();
-        self.history = history;
         self.forget_own_if_ended(own)
     }
 

@@ -19,7 +19,6 @@ mod heal;
 mod hold;
 mod join;
 mod lone;
-mod takeover;
 
 pub use hold::{Hold, Reason};
 pub use lone::waits_for;
@@ -65,9 +64,6 @@ pub enum Step {
     },
     /// `CLUSTER FORGET`.
     Forget(NodeId),
-    /// `CLUSTER FAILOVER FORCE`: takes over from the own master, which is nowhere to be found and
-    /// which Redis does not give up by itself. Paced by [`super::takeover`].
-    Failover,
 }
 
 /// What a [`Step::Meet`] is for.
@@ -93,7 +89,7 @@ pub enum Replicate {
 impl Step {
     /// Whether the step is taken only if a second look, right before it, calls for it as well.
     pub fn needs_confirming(&self) -> bool {
-        matches!(self, Step::AddSlots(_) | Step::Forget(_) | Step::Failover)
+        matches!(self, Step::AddSlots(_) | Step::Forget(_))
     }
 
     /// The kind of step, for metrics.
@@ -104,7 +100,6 @@ impl Step {
             Step::Meet { .. } => "meet",
             Step::Replicate { .. } => "replicate",
             Step::Forget(_) => "forget",
-            Step::Failover => "failover",
         }
     }
 }
@@ -124,9 +119,6 @@ impl fmt::Display for Step {
                 write!(f, "replicate {master} at its present address")
             }
             Step::Forget(id) => write!(f, "forget {id}, which no pod answers as any more"),
-            Step::Failover => {
-                f.write_str("take over from the master, which is nowhere to be found")
-            }
         }
     }
 }
@@ -158,7 +150,6 @@ impl Plan {
         }
         plan.hold_doubles(view);
         heal::plan(view, settings, &mut plan);
-        takeover::plan(view, &mut plan);
         match (settings.shape, settings.ordinal) {
             (None, _) if view.own.table.is_fresh() => {}
             (None, _) => plan.membership = Membership::Member,

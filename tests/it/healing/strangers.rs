@@ -10,8 +10,7 @@ use crate::support::wait::wait_ok;
 
 use super::{
     BRISK, HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, formed_on_own_addresses,
-    held, id, ids, in_every_version, keys, lose_volume, readdress, s, say, seats, wait_all_ready,
-    wait_healed, wait_held,
+    held, ids, in_every_version, lose_volume, readdress, s, say, wait_healed, wait_held,
 };
 
 /// Has every pod of both find the pods of both.
@@ -140,76 +139,6 @@ fn fresh_pod_that_finds_only_another_cluster_does_not_join_it() {
         }
         knows_only(&other, &theirs).unwrap();
         other.assert_whole();
-    });
-}
-
-#[test]
-fn replica_of_a_master_whose_address_a_stranger_has_takes_over() {
-    in_every_version(|server| {
-        let mut fleet = formed(server, HASTY);
-        let master = id(&fleet.pods[0]);
-        let stranger = Pod::new(Program::Bare, server, fleet.dir(), 66, fleet.pods[0].ip);
-        let (away, mut stranger) = (fleet.spare[0], stranger);
-        // Without it, the replica would soon copy what the stranger holds.
-        stranger.conf.push("requirepass theirs".to_owned());
-        stranger.password = Some("theirs".to_owned());
-        stranger.conf.push("cluster-node-timeout 2500".to_owned());
-        fleet.pods[0].kill();
-        let start = Instant::now();
-        stranger.start();
-        stranger.wait_answers(LIMIT);
-        wait_ok(LIMIT, "the replica to take over", || {
-            let view = fleet.pods[3].view()?;
-            let slots = view.me().slot_count();
-            let others = fleet.pods[1..].iter().all(|pod| {
-                pod.view().is_ok_and(|seen| seen.nodes[&view.myself].slot_count() == 5461)
-            });
-            if slots == 5461 && others { Ok(()) } else { Err(format!("{:?}", view.nodes[&master])) }
-        });
-        say(&fleet, &format!("stranger on a master's address: {}", s(start.elapsed())));
-        assert_eq!(stranger.view().unwrap().nodes.len(), 1, "it was met");
-        // And the pod comes back, elsewhere.
-        fleet.pods[0].ip = away;
-        let start = Instant::now();
-        fleet.pods[0].start();
-        wait_healed(&fleet, "the former master back elsewhere", start);
-        assert_eq!(stranger.view().unwrap().nodes.len(), 1, "it was met");
-        wait_all_ready(&fleet);
-        assert_keys(&fleet);
-    });
-}
-
-/// Redis copies whatever answers at its master's address. Valkey 8.1 and later elects a successor
-/// at once by itself, whatever it has copied.
-#[test]
-fn replica_that_has_copied_a_stranger_does_not_take_over() {
-    in_every_version(|server| {
-        if server.kind() == "valkey" && server.is_at_least((8, 1)) {
-            return;
-        }
-        let mut fleet = formed(server, HASTY);
-        let before = seats(&fleet);
-        let mut stranger = Pod::new(Program::Bare, server, fleet.dir(), 66, fleet.pods[0].ip);
-        stranger.conf.push("repl-diskless-sync-delay 0".to_owned());
-        fleet.pods[0].kill();
-        stranger.start();
-        wait_ok(LIMIT, "the replica to copy the emptiness", || {
-            let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
-            let keys = keys(&fleet.pods[3])?;
-            if keys == 0 && link == "up" { Ok(()) } else { Err(format!("{keys} keys, {link}")) }
-        });
-        drop(stranger);
-        wait_ok(LIMIT, "the replica to say why it does not take over", || {
-            let said = fleet.pods[3].log().contains("no whole copy of its master's");
-            if said { Ok(()) } else { Err("not said") }
-        });
-        // The data is all there once its master is.
-        fleet.pods[0].ip = fleet.spare[0];
-        let start = Instant::now();
-        fleet.pods[0].start();
-        wait_healed(&fleet, "the master back, its replica had copied a stranger", start);
-        assert_eq!(seats(&fleet), before);
-        assert_keys(&fleet);
     });
 }
 
