@@ -68,6 +68,10 @@ fn is_elsewhere(view: &View, settings: &Settings, pod: Pod<'_>) -> bool {
     {
         return false;
     }
+    // Without any owner it is us who came to them, and half-way: a fresh pod that is joining.
+    if own.assigned() == 0 {
+        return false;
+    }
     let is_owner = |node: &&Node| !node.slots.is_empty();
     let known_owner = pod
         .table

@@ -240,6 +240,12 @@ fn member_that_went_over_to_another_cluster_is_not_met() {
 }
 
 #[test]
+fn pod_that_has_met_one_of_a_cluster_and_lost_it_again_meets_it_again() {
+    let text = format!("6 knows=0 sees=0:noaddr\n{WHOLE}");
+    assert!(plan(&text).steps.contains(&meet(0, Meet::Moved)), "{:#?}", plan(&text));
+}
+
+#[test]
 fn member_that_was_reset_and_knows_nobody_is_met() {
     let text =
         line(&WHOLE.replace("4 epoch=2 of=1 knows=0,1,2,3,5", "4 epoch=2"), 0, "sees=4:moved");
