@@ -60,7 +60,7 @@ impl Search {
         self.is_service
     }
 
-    /// What there is after [`MOMENT`] at the latest: the answer, or the last one, marked as failed.
+    /// What there is after a moment: the answer, or the last one, marked as failed.
     pub async fn find(&mut self) -> Found {
         let finder = Arc::clone(&self.finder);
         let running = self
