@@ -1,5 +1,5 @@
-//! The second thread: probes, guard and keeper on a single-threaded async runtime. It may panic and is
-//! then started anew, without PID 1 or the server noticing.
+//! The second thread: probes, guard and keeper on a single-threaded async runtime. It may panic
+//! and is then started anew, without PID 1 or the server noticing.
 
 use std::future::pending;
 use std::io;

@@ -206,7 +206,7 @@ struct Flags {
         long,
         global = true,
         value_name = "TIME",
-        help = "Wait on SIGTERM, not used yet (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
+        help = "Not used yet (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
     )]
     handover_timeout: Option<OsString>,
     #[arg(

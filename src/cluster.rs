@@ -269,7 +269,7 @@ impl Keeper {
         }
     }
 
-    /// Says what was done, once as long as it is called for again. The meetings of one round are one
+    /// Says what was done, once as long as it is called for again. The meetings of a round are one
     /// line, since in a large cluster there are many; those that only bring somebody up to date are
     /// for those who look closer.
     fn say_steps(&mut self, plan: &Plan, done: &[(Step, act::Outcome)]) {

@@ -1,6 +1,6 @@
 //! A member that comes back before the others, and whether others would wait for it in turn.
 //!
-//! A StatefulSet of the `OrderedReady` policy creates a pod only when all before it are ready. After
+//! A StatefulSet of the `OrderedReady` policy makes a pod only when all before it are ready. After
 //! all have gone, the first ones cannot have a cluster, nor a replica its master, before the later
 //! ones are there; so they must be ready without.
 
