@@ -337,3 +337,16 @@ fn one_shard_of_one_pod_is_a_cluster() {
     let plan = Plan::new(&scene("0 epoch=1 slots=0-16383"), &settings);
     assert!(plan.settled, "{plan:#?}");
 }
+
+/// Pod 4 lost its volume after the others had met it, and before any slot was taken.
+#[test]
+fn ghost_of_a_pod_that_came_back_fresh_does_not_stop_forming() {
+    let text = "
+        0 epoch=1 knows=1,2,3,5,9 sees=9:fail
+        1 epoch=2 knows=0,2,3,5,9 sees=9:fail
+        2 epoch=3 knows=0,1,3,5,9 sees=9:fail
+        3 epoch=4 knows=0,1,2,5,9 sees=9:fail
+        4 epoch=5
+        5 epoch=6 knows=0,1,2,3,9 sees=9:fail";
+    assert!(plan(text).steps.contains(&Step::Forget(id(9))));
+}
