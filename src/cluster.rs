@@ -25,7 +25,7 @@ use crate::board::Board;
 use crate::config::server::ServerConfig;
 use crate::health::{Membership, Phase, Role};
 use crate::redis::Failure;
-use crate::status::Held;
+use crate::status::{Held, Status};
 use crate::telemetry::metrics::Metrics;
 
 pub mod act;
@@ -180,7 +180,11 @@ impl Keeper {
         };
         self.watch.membership(membership);
         self.say_holds(plan);
-        let mut status = self.identity.status_of(view, plan);
+        self.show(now, self.identity.status_of(view, plan));
+    }
+
+    /// Puts on the board what is known, beside this status and the steps that failed.
+    fn show(&self, now: Instant, mut status: Status) {
         status.held.extend(self.failed.iter().cloned());
         self.board.publish(self.watch.observation(now), status);
     }
@@ -197,7 +201,7 @@ impl Keeper {
     /// Asks the own server one thing, and says whether all is still as it was.
     async fn nothing_has_changed(&mut self) -> bool {
         let Some((view, _)) = &self.last else { return false };
-        let before = view.own.clone();
+        let before = &view.own;
         self.turn = (self.turn + 1) % 3;
         let same = match self.turn {
             0 => self.observer.cluster_own(&["INFO"]).await.map(|reply| {
@@ -253,12 +257,11 @@ impl Keeper {
 
     /// Publishes what is new to the probes, beside the status of the last full round.
     fn republish(&mut self, now: Instant) {
-        let mut status = match &self.last {
+        let status = match &self.last {
             Some((view, plan)) => self.identity.status_of(view, plan),
             None => self.identity.status(self.cluster_enabled),
         };
-        status.held.extend(self.failed.iter().cloned());
-        self.board.publish(self.watch.observation(now), status);
+        self.show(now, status);
     }
 
     async fn learn_version(&mut self) {
