@@ -10,10 +10,15 @@ export PATH
 SECONDS = 60
 FROM = 10000
 ROWS =
+# The rounds of chaos, their seed (by the clock when empty), and a part of the name of the server
+# versions that they are played on (all when empty).
+ROUNDS = 20
+SEED =
+SERVER =
 # A part of a test's name: only such tests run.
 FILTER =
 
-.PHONY: help setup servers build demo test check bench fuzz soak clean
+.PHONY: help setup servers build demo test check bench fuzz soak chaos clean
 
 help: ## list the targets (the default)
 	@echo 'usage: make TARGET'
@@ -51,6 +56,11 @@ fuzz: setup ## fuzz the nodes.conf parser (SECONDS=60; needs cargo-fuzz and a ni
 
 soak: setup ## run the planner against the model (SECONDS=60, FROM=a seed)
 	REJOIN_SOAK_SECONDS=$(SECONDS) REJOIN_SOAK_FROM=$(FROM) cargo test --locked --test it a_soak -- --nocapture
+
+chaos: servers ## do harm to clusters of real servers (ROUNDS=20, SEED=, SERVER=valkey-9.1)
+	@cargo build --locked --quiet
+	@REJOIN_CHAOS_ROUNDS=$(ROUNDS) REJOIN_CHAOS_SEED=$(SEED) REJOIN_CHAOS_SERVER=$(SERVER) \
+		cargo test --locked --quiet --test it more_rounds_of_faults -- --nocapture
 
 clean: ## remove everything that was built
 	cargo clean

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
-use redis::cluster::ClusterClient;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 #[path = "../tests/it/support/mod.rs"]
@@ -23,15 +22,17 @@ use support::fleet::{Fleet, Recipe};
 use support::pod::Pod;
 use support::process::rest;
 use support::server::any_server;
+use support::writer::{Pace, Writers, Written};
 
 /// What is shown, in this order: what happens, and the function that does it.
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("six empty pods start, rejoin as the first process of each", start),
     ("they form one cluster by themselves", form),
     ("every pod is alive and ready", probe),
     ("rejoin status, asked in redis-0", status),
     ("1000 keys are written and read back through a cluster client", write_keys),
     ("redis-1 stops and comes back on another address", move_pod),
+    ("a master is restarted while clients write to each shard", restart_master),
     ("all keys are still there", read_keys),
 ];
 
@@ -127,12 +128,6 @@ impl Demo {
             rest(Duration::from_millis(20));
         }
     }
-
-    fn client(&self) -> Result<redis::cluster::ClusterConnection, String> {
-        let nodes = self.fleet.pods.iter().map(|pod| format!("redis://{}/", pod.address()));
-        let connect = |nodes| ClusterClient::new(nodes)?.get_connection();
-        connect(nodes.collect::<Vec<_>>()).map_err(|error| error.to_string())
-    }
 }
 
 fn start(demo: &mut Demo) -> Result<String, String> {
@@ -173,7 +168,7 @@ fn status(demo: &mut Demo) -> Result<String, String> {
 }
 
 fn write_keys(demo: &mut Demo) -> Result<String, String> {
-    let mut client = demo.client()?;
+    let mut client = demo.fleet.client().map_err(|error| error.to_string())?;
     for number in 0..KEYS {
         redis::cmd("SET")
             .arg(format!("key-{number}"))
@@ -185,7 +180,7 @@ fn write_keys(demo: &mut Demo) -> Result<String, String> {
 }
 
 fn read_keys(demo: &mut Demo) -> Result<String, String> {
-    let mut client = demo.client()?;
+    let mut client = demo.fleet.client().map_err(|error| error.to_string())?;
     for number in 0..KEYS {
         let value: Option<usize> = redis::cmd("GET")
             .arg(format!("key-{number}"))
@@ -206,6 +201,32 @@ fn move_pod(demo: &mut Demo) -> Result<String, String> {
     demo.until(Fleet::whole)?;
     let pod = &demo.fleet.pods[1];
     Ok(format!("{} was at {old}, is at {}, and the cluster is whole", pod.name(), pod.ip))
+}
+
+fn restart_master(demo: &mut Demo) -> Result<String, String> {
+    let role = |pod: &Pod| pod.field(&["INFO", "replication"], "role");
+    let master = demo.fleet.pods.iter().position(|pod| role(pod).is_ok_and(|is| is == "master"));
+    let master = master.ok_or("no pod is a master")?;
+    let writers = Writers::start(&demo.fleet, Pace::one_by_one(Duration::from_millis(1)));
+    rest(Duration::from_millis(500));
+    demo.fleet.pods[master].stop();
+    demo.fleet.swap_address(master);
+    demo.fleet.pods[master].start();
+    demo.until(Fleet::whole)?;
+    let written = writers.end();
+    let gap = written.iter().map(Written::longest_gap).max().unwrap_or_default();
+    let lost = written.iter().map(|one| one.lost(&demo.fleet)).sum::<Result<usize, String>>()?;
+    let count: usize = written.iter().map(|one| one.acknowledged.len()).sum();
+    let log = demo.fleet.pods[master].log();
+    let said = log.lines().rfind(|line| line.contains("has taken over: ")).unwrap_or_default();
+    let took = said.split("took over within ").nth(1).and_then(|rest| rest.split(',').next());
+    Ok(format!(
+        "{} handed over within {}; of {count} writes {lost} were lost, and no shard was without \
+         one for longer than {} ms",
+        demo.fleet.pods[master].name(),
+        took.ok_or("it has not handed over")?,
+        gap.as_millis()
+    ))
 }
 
 /// A line that turns on a terminal; nothing where there is none, since each step is printed too.

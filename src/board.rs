@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::health::verdict::{live, ready, startup};
 use crate::health::{Observation, Phase, SILENCE_BOUND, STALE_BOUND};
-use crate::status::{Probes, Status, Step};
+use crate::status::{Handover, Probes, Status, Step};
 
 /// How many of the keeper's last steps are kept.
 const STEPS: usize = 16;
@@ -27,7 +27,9 @@ struct Inner {
     observation: Arc<Observation>,
     status: Arc<Status>,
     steps: VecDeque<(Instant, Step)>,
+    handover: Option<Handover>,
     agent_restarts: u64,
+    kept_back: bool,
 }
 
 impl Board {
@@ -40,7 +42,9 @@ impl Board {
             phase,
             status: Arc::default(),
             steps: VecDeque::new(),
+            handover: None,
             agent_restarts: 0,
+            kept_back: false,
         };
         Board { inner: Arc::new(Mutex::new(inner)) }
     }
@@ -71,6 +75,22 @@ impl Board {
             inner.steps.pop_front();
         }
         inner.steps.push_back((now, step));
+    }
+
+    /// Written by the keeper: it tells the server not to be elected. As long as the server runs, the
+    /// next keeper may take that back, if this one panics; what the user has set it may not.
+    pub fn keeps_back(&self) {
+        self.lock().kept_back = true;
+    }
+
+    /// Whether a keeper has told the server not to be elected.
+    pub fn is_kept_back(&self) -> bool {
+        self.lock().kept_back
+    }
+
+    /// Written by the hand-over: how far it is.
+    pub fn hands_over(&self, handover: Handover) {
+        self.lock().handover = Some(handover);
     }
 
     /// Written by PID 1: the second thread has ended, and is started again.
@@ -110,6 +130,7 @@ impl Board {
         let written = inner.observation.written;
         let (pod, phase) = (inner.pod.clone(), inner.phase.clone());
         let (steps, agent_restarts) = (inner.steps.clone(), inner.agent_restarts);
+        let handover = inner.handover.clone();
         drop(inner);
         let age = |at: Instant| rounded(now.saturating_duration_since(at));
         Status {
@@ -119,6 +140,7 @@ impl Board {
             observed_age_s: age(written),
             probes,
             acting: steps.into_iter().map(|(at, step)| Step { age_s: age(at), ..step }).collect(),
+            handover,
             agent_restarts,
             ..Status::clone(&status)
         }

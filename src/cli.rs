@@ -184,6 +184,13 @@ struct Flags {
     #[arg(
         long,
         global = true,
+        value_name = "WHAT",
+        help = "hold, or recreate it empty (default: hold) [REJOIN_ON_LOST_SHARD]"
+    )]
+    on_lost_shard: Option<OsString>,
+    #[arg(
+        long,
+        global = true,
         value_name = "NAME",
         help = "Headless Service (default: from /etc/hosts) [REJOIN_SERVICE]"
     )]
@@ -206,9 +213,16 @@ struct Flags {
         long,
         global = true,
         value_name = "TIME",
-        help = "Not used yet (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
+        help = "Longest hand-over (default: 20s) [REJOIN_HANDOVER_TIMEOUT]"
     )]
     handover_timeout: Option<OsString>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "ON|OFF",
+        help = "Roles go back when all is well (default: off) [REJOIN_PREFER_HOME]"
+    )]
+    prefer_home: Option<OsString>,
     #[arg(
         long,
         global = true,
@@ -246,10 +260,12 @@ impl Flags {
             (Variable::PodName, self.pod_name),
             (Variable::Shards, self.shards),
             (Variable::Replicas, self.replicas),
+            (Variable::OnLostShard, self.on_lost_shard),
             (Variable::Service, self.service),
             (Variable::Peers, self.peers),
             (Variable::Http, self.http),
             (Variable::HandoverTimeout, self.handover_timeout),
+            (Variable::PreferHome, self.prefer_home),
             (Variable::Username, self.username),
             (Variable::PasswordFile, self.password_file),
             (Variable::Log, self.log),

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | [`model`] | what was seen, and questions to it; pure |
 //! | [`plan`] | view to steps and holds; pure |
-//! | [`observe`] | asks the own server and the pods that can be found; only reads |
+//! | [`observe`] | asks the own server, and others through [`peers`]; only reads |
+//! | [`peers`] | finds the other pods and asks them; only reads |
 //! | [`act`] | takes the steps, on the own server only |
+//! | [`memory`] | what is remembered between two looks |
 //! | [`hostname`] | announces the pod's name |
 //! | [`departure`] | sends SIGTERM again to a server that did not heed it |
 //! | [`watch`] | rounds to what the probes are told |
@@ -31,8 +33,10 @@ use crate::telemetry::metrics::Metrics;
 pub mod act;
 pub mod departure;
 pub mod hostname;
+pub mod memory;
 pub mod model;
 pub mod observe;
+pub mod peers;
 pub mod plan;
 pub mod replies;
 pub mod report;
@@ -40,9 +44,10 @@ pub mod watch;
 
 use departure::Departure;
 use hostname::Hostname;
-use model::{Own, Table, View};
+use memory::Memory;
+use model::{Own, Replication, Table, View};
 use observe::Observer;
-use plan::{Meet, Plan, Reason, Settings, Step};
+use plan::{Meet, Plan, Reason, Settings, Standing, Step};
 use report::Identity;
 use watch::Watch;
 
@@ -70,6 +75,7 @@ pub struct Keeper {
     metrics: Metrics,
     watch: Watch,
     hostname: Hostname,
+    memory: Memory,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
     /// The steps of the last full round that failed, each with the reason.
@@ -79,10 +85,12 @@ pub struct Keeper {
     /// Which of the single questions comes next.
     turn: usize,
     ready: Option<bool>,
+    /// The others have taken this pod for what it takes itself for, once.
+    confirmed: bool,
 }
 
 impl Keeper {
-    /// A keeper that has seen nothing yet.
+    /// A keeper that has seen nothing yet but what is on the board.
     pub fn new(
         server: &ServerConfig,
         observer: Observer,
@@ -93,6 +101,7 @@ impl Keeper {
         departure: Departure,
     ) -> Keeper {
         let cluster_enabled = server.cluster_enabled;
+        let watch = Watch::new(board.observation(), cluster_enabled);
         Keeper {
             observer,
             settings,
@@ -100,34 +109,49 @@ impl Keeper {
             cluster_enabled,
             board,
             metrics,
-            watch: Watch::new(Instant::now(), cluster_enabled),
+            watch,
             hostname: Hostname::new(server),
+            memory: Memory::default(),
             last: None,
             failed: Vec::new(),
             departure,
             pause: BUSY_PAUSE,
             turn: 0,
             ready: None,
+            confirmed: false,
         }
     }
 
     /// Rounds without end.
-    pub async fn keep(mut self) {
+    pub async fn keep(&mut self) {
         loop {
             self.round().await;
             self.metrics.round();
-            self.departure.insist(&self.board, Instant::now());
             self.say_readiness();
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+
+    /// Looks at the own server until it has stopped, for the probes and so that it does: a pod that
+    /// leaves has no other business.
+    pub async fn see_off(&mut self) {
+        loop {
+            self.look_at_role().await;
+            self.departure.insist(&self.board, Instant::now());
             tokio::time::sleep(self.pause).await;
         }
     }
 
     async fn round(&mut self) {
         if !self.cluster_enabled {
-            return self.round_without_cluster().await;
+            return self.look_at_role().await;
         }
         let settled = self.last.as_ref().is_some_and(|(_, plan)| plan.settled);
-        if settled && self.nothing_has_changed().await {
+        let same = settled && self.nothing_has_changed().await;
+        if !same {
+            self.memory.disturbed();
+        }
+        if same && !self.is_to_go_home() {
             self.pause = QUIET_PAUSE;
             // Only when nothing else waits, for a resolver may take its time.
             let pod = &self.identity.pod;
@@ -148,39 +172,74 @@ impl Keeper {
         let now = Instant::now();
         self.watch.own(now, &own);
         self.republish(now);
-        let mut view = self.observer.view(own).await;
+        let mut view = self.look(own).await;
         let mut plan = Plan::new(&view, &self.settings);
         if plan.steps.iter().any(Step::needs_confirming) {
             match self.observer.own().await {
                 Ok(own) => {
-                    view = self.observer.view(own).await;
+                    view = self.look(own).await;
                     plan = plan.confirmed_by(&Plan::new(&view, &self.settings));
                 }
                 Err(failure) => return self.no_answer(&failure),
             }
         }
         self.publish(&view, &plan);
+        // Before it is so, lest nobody knew afterwards who did it.
+        if plan.steps.iter().any(|step| matches!(step, Step::KeepBack { .. })) {
+            self.board.keeps_back();
+        }
         let done = act::act(&mut self.observer, &plan.steps).await;
+        if done.iter().any(|(step, done)| matches!(step, Step::TakeOver { .. }) && done.is_ok()) {
+            self.memory.ordered(Instant::now());
+        }
         self.say_steps(&plan, &done);
         self.set_pause(&view, &plan);
         if plan.settled {
             self.observer.rest();
+            self.memory.settled(now);
+        } else {
+            self.memory.disturbed();
         }
         self.last = Some((view, plan));
+    }
+
+    async fn look(&mut self, own: Own) -> View {
+        let mut view = self.observer.view(own).await;
+        self.memory.look(&mut view, Instant::now());
+        view.past.kept_back = self.board.is_kept_back();
+        view
+    }
+
+    /// Whether it is worth a look at everybody, because of `REJOIN_PREFER_HOME`.
+    fn is_to_go_home(&self) -> bool {
+        let Some((view, _)) = &self.last else { return false };
+        plan::home::successor_at_home(&view.own.table, &self.settings).is_some()
+            && plan::home::is_calm(self.memory.calm(Instant::now()), &self.settings)
     }
 
     fn publish(&mut self, view: &View, plan: &Plan) {
         let now = Instant::now();
         self.watch.own(now, &view.own);
-        let membership = match plan::waits_for(view) {
-            Some(what) if plan.membership == Membership::Member && !self.watch.was_ok() => {
-                Membership::AwaitingPeers(what)
-            }
-            _ => plan.membership.clone(),
-        };
+        let membership = self.membership(view, plan);
         self.watch.membership(membership);
         self.say_holds(plan);
         self.show(now, self.identity.status_of(view, plan));
+    }
+
+    /// The others' word counts until it was heard once: later troubles of theirs are not ours.
+    fn membership(&mut self, view: &View, plan: &Plan) -> Membership {
+        let member = plan.membership == Membership::Member;
+        if !member || (self.confirmed && self.watch.was_ok()) {
+            return plan.membership.clone();
+        }
+        match plan::standing(view) {
+            Standing::Confirmed => {
+                self.confirmed = true;
+                Membership::Member
+            }
+            Standing::Lone(what) => Membership::AwaitingPeers(what),
+            Standing::Doubted(why) => Membership::Pending(why),
+        }
     }
 
     /// Puts on the board what is known, beside this status and the steps that failed.
@@ -210,9 +269,10 @@ impl Keeper {
                 ok == before.state_ok
             }),
             1 => self.observer.info_own("replication").await.map(|reply| {
-                let role = replies::role(&reply);
-                self.watch.role(role.clone());
-                same_role(&role, &before.replication.role)
+                let replication = observe::replication_of(&reply);
+                let same = is_same(&replication, &before.replication);
+                self.watch.role(replication.role);
+                same
             }),
             _ => self.observer.own_table().await.map(|table| is_like(&table, &before.table)),
         };
@@ -230,7 +290,7 @@ impl Keeper {
         }
     }
 
-    async fn round_without_cluster(&mut self) {
+    async fn look_at_role(&mut self) {
         match self.observer.info_own("replication").await {
             Ok(reply) => {
                 self.learn_version().await;
@@ -248,6 +308,7 @@ impl Keeper {
         let now = Instant::now();
         debug!("the server {failure}");
         self.watch.failed(now, failure);
+        self.memory.saw_nothing();
         self.pause = (self.pause * 2).clamp(BUSY_PAUSE / 2, WAITING_PAUSE);
         if self.last.take().is_some() {
             self.pause = BUSY_PAUSE;
@@ -288,6 +349,10 @@ impl Keeper {
                 (Step::Meet { at, why: Meet::Outdated, .. }, _) => told.push(at.to_string()),
                 (Step::Meet { at, .. }, _) => met.push(at.to_string()),
                 _ if again => debug!("again: {step}"),
+                (Step::GiveUp(_), _) => {
+                    warn!("{step}");
+                    self.board.acted(step.kind(), &step.to_string(), Instant::now());
+                }
                 _ => self.say_done(step.kind(), &step.to_string()),
             }
             if outcome.is_ok() {
@@ -339,6 +404,13 @@ impl Keeper {
             info!("{}", ready.reason);
         }
     }
+}
+
+/// Whether the role is the same, and the data still comes from the same place.
+fn is_same(now: &Replication, before: &Replication) -> bool {
+    same_role(&now.role, &before.role)
+        && now.master_host == before.master_host
+        && now.stream.id == before.stream.id
 }
 
 fn same_role(now: &Role, before: &Role) -> bool {

@@ -16,6 +16,7 @@ use settings::{ConfigError, Settings, Variable};
 pub mod duration;
 pub mod http_addr;
 pub mod login;
+pub mod lost_shard;
 pub mod peers;
 pub mod pod;
 pub mod secret;
@@ -37,6 +38,8 @@ pub struct Config {
     /// `REJOIN_SHARDS` and `REJOIN_REPLICAS`: the cluster to be formed. `None`: `REJOIN_SHARDS` is
     /// unset, and so this pod never forms or joins a cluster.
     pub shape: Option<shape::Shape>,
+    /// `REJOIN_ON_LOST_SHARD`: what becomes of a shard that no pod has a copy of.
+    pub on_lost_shard: lost_shard::OnLostShard,
     /// Where the other pods are looked for. `None`: neither variable is set and the pod has no
     /// name in a Service.
     pub peers: Option<peers::Peers>,
@@ -44,6 +47,8 @@ pub struct Config {
     pub http: http_addr::HttpAddr,
     /// `REJOIN_HANDOVER_TIMEOUT`: longest wait for a replica to take over on SIGTERM.
     pub handover_timeout: Duration,
+    /// `REJOIN_PREFER_HOME`: a first master takes its slots back when all is well.
+    pub prefer_home: bool,
     /// `REJOIN_USERNAME`, `REJOIN_PASSWORD`, `REJOIN_PASSWORD_FILE`: how we log in; where it names
     /// no password, [`server::ServerConfig::login`] finds one in `redis.conf`.
     pub login: login::Login,
@@ -76,13 +81,23 @@ impl Config {
                 given.refuse("no duration", "set something like 20s, 500ms, 1m30s or 20")
             })?,
         };
+        let prefer_home = match settings.get(Variable::PreferHome)? {
+            None => false,
+            Some(given) => match given.value.trim().to_ascii_lowercase().as_str() {
+                "on" => true,
+                "off" => false,
+                _ => return Err(given.refuse("neither on nor off", "set one of the two")),
+            },
+        };
         Ok(Config {
             pod_ip,
             pod,
             shape: shape::Shape::read(settings)?,
+            on_lost_shard: lost_shard::OnLostShard::read(settings)?,
             peers: peers::Peers::read(settings, service)?,
             http: http_addr::HttpAddr::read(settings)?,
             handover_timeout,
+            prefer_home,
             login: login::Login::read(settings)?,
             log: LogConfig::read(settings)?,
         })
@@ -184,10 +199,12 @@ mod tests {
         assert_eq!(config.pod_ip, None);
         assert_eq!(config.pod, pod::PodName::new("redis-3"));
         assert_eq!(config.shape, None);
+        assert_eq!(config.on_lost_shard, lost_shard::OnLostShard::Hold);
         let service = "redis.ns.svc.cluster.local.".to_owned();
         assert_eq!(config.peers, Some(peers::Peers::Service(service)));
         assert_eq!(config.http, http_addr::HttpAddr::Any(8080));
         assert_eq!(config.handover_timeout, Duration::from_secs(20));
+        assert!(!config.prefer_home);
         assert_eq!(config.login, login::Login::default());
         assert_eq!(config.log, LogConfig::default());
         let missing = config.require_pod_ip().expect_err("missing").to_string();
@@ -201,9 +218,11 @@ mod tests {
             ("POD_NAME", "other-7"),
             ("REJOIN_SHARDS", "3"),
             ("REJOIN_REPLICAS", "2"),
+            ("REJOIN_ON_LOST_SHARD", "recreate"),
             ("REJOIN_PEERS", "10.0.0.2"),
             ("REJOIN_HTTP", ":1"),
             ("REJOIN_HANDOVER_TIMEOUT", "500ms"),
+            ("REJOIN_PREFER_HOME", "On"),
             ("REJOIN_USERNAME", "alice"),
             ("REJOIN_PASSWORD_FILE", "/run/secret"),
             ("REJOIN_LOG", "rejoin=debug,warn"),
@@ -213,9 +232,11 @@ mod tests {
         assert_eq!(config.require_pod_ip(), Ok(IpAddr::from([10, 0, 0, 1])));
         assert_eq!(config.pod.ordinal, Some(7));
         assert_eq!(config.shape, Some(shape::Shape { shards: 3, replicas: 2 }));
+        assert_eq!(config.on_lost_shard, lost_shard::OnLostShard::Recreate);
         assert!(matches!(config.peers, Some(peers::Peers::List(list)) if list.len() == 1));
         assert_eq!(config.http, http_addr::HttpAddr::Any(1));
         assert_eq!(config.handover_timeout, Duration::from_millis(500));
+        assert!(config.prefer_home);
         assert_eq!(config.login.username.as_deref(), Some("alice"));
         assert_eq!(config.login.password, login::Password::File("/run/secret".into()));
         assert_eq!(Some(config.log.filter), filter("rejoin=debug,warn"));
@@ -228,10 +249,12 @@ mod tests {
             ("POD_IP", ""),
             ("REJOIN_SHARDS", "0"),
             ("REJOIN_REPLICAS", "x"),
+            ("REJOIN_ON_LOST_SHARD", "Recreate"),
             ("REJOIN_SERVICE", "a b"),
             ("REJOIN_PEERS", "a b"),
             ("REJOIN_HTTP", "x"),
             ("REJOIN_HANDOVER_TIMEOUT", "soon"),
+            ("REJOIN_PREFER_HOME", "yes please"),
             ("REJOIN_LOG", "verbose"),
             ("REJOIN_LOG", "rejoin=loud"),
             ("REJOIN_LOG_FORMAT", "xml\n"),

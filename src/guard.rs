@@ -1,53 +1,66 @@
 //! The guard of empty masters: what happens before a server starts that `nodes.conf` makes a
-//! master with slots, and that has nothing on disk to load.
+//! master with slots, and that has nothing on disk to load; or that has no `nodes.conf`, where
+//! others know a master at its address.
 //!
-//! Its replica would copy the emptiness within a second of such a start (`redis-facts`, config
-//! versus data), while the cluster declares nobody failed for as long as the node timeout. So the
-//! replica with the most data is promoted first; the server then starts as its replica.
+//! A replica would copy the emptiness within a second of such a start (`connectWithMaster` in
+//! `src/replication.c` knows an address, no id), while the cluster declares nobody failed for as
+//! long as the node timeout. So the replica with the most data is promoted first; the server
+//! then starts as its replica, or as a new node that joins.
 //!
 //! | Module | What it does |
 //! |---|---|
 //! | [`claim`] | what the file says; pure |
+//! | [`former`] | without a file: who was at our address; pure |
 //! | [`plan`] | from what was seen to the next step; pure |
 //! | [`look`] | asks the others, and gives the order |
 //! | [`gate`] | how the main thread waits for all this |
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::board::Board;
 use crate::cluster::report::Identity;
 use crate::config::server::ServerConfig;
 use crate::health::{Observation, Phase};
-use crate::nodes_conf;
+use crate::nodes_conf::{self, NodesConf};
 use crate::redis::Failure;
 use crate::status::{Held, Status};
 use crate::telemetry::metrics::Metrics;
 
 pub mod claim;
+pub mod former;
 pub mod gate;
 pub mod look;
 pub mod plan;
 
 use claim::Claim;
+use former::Place;
 use gate::Gate;
 use look::Look;
-use plan::{Moment, Order, Promotion, Start, Step};
+use plan::{Moment, Order, Promotion, Start, Step, Wait};
 
 /// The pause after a look that changed something.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause: it doubles up to here as long as nothing changes.
 const WAITING_PAUSE: Duration = Duration::from_secs(1);
-/// The kind of our hold in `/status` and in `rejoin_holds`.
-const HELD: &str = "empty-master";
+
+/// What a server would start as that is guarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `nodes.conf` makes it a master with slots, and nothing is on disk to load.
+    Master(Claim),
+    /// Nothing makes it anybody, so it is new; but its address may not be.
+    New(Place),
+}
 
 /// What the server would start as, and where the guard stands. Outlives a panic of the agent.
 #[derive(Debug)]
 pub struct Guard {
-    claim: Claim,
+    subject: Subject,
     node_timeout: Duration,
     gate: Arc<Gate>,
     /// The last order, and when it was given.
@@ -65,28 +78,73 @@ pub struct Voice {
     pub identity: Identity,
 }
 
-/// What `server` would claim without any data of its own; `None`: it has data, or nothing to claim.
+/// What has to be guarded before `server` starts; `None`: it is known to be somebody and has its
+/// data, or claims nothing.
 ///
 /// Without append-only file and `save` points a snapshot is only what an earlier sync has left
-/// behind: older than what any replica holds, so it counts as nothing.
-pub fn unbacked_claim(server: &ServerConfig) -> Option<Claim> {
-    let persistence = &server.persistence;
-    let kept = persistence.appendonly || !persistence.save.is_empty();
-    if !server.cluster_enabled || kept && server.data_files().iter().any(|file| file.exists()) {
+/// behind: older than what any replica holds, so it counts as nothing. A server that knows nobody
+/// is looked at whatever data it has, since it starts with another id than it had.
+pub fn subject(server: &ServerConfig, pod_ip: Option<IpAddr>) -> Option<Subject> {
+    if !server.cluster_enabled {
         return None;
     }
-    claim_in(&server.nodes_conf)
+    let content = std::fs::read(&server.nodes_conf).unwrap_or_default();
+    if content.is_empty() {
+        return Place::of(server, pod_ip?).map(Subject::New);
+    }
+    // A file that is not understood was refused before, or is left to the server.
+    let file = nodes_conf::parse(&content).ok()?;
+    if is_new(&file) {
+        return Place::of(server, pod_ip?).map(Subject::New);
+    }
+    let persistence = &server.persistence;
+    let kept = persistence.appendonly || !persistence.save.is_empty();
+    let loads = kept && server.data_files().iter().any(|file| file.exists());
+    Claim::of(&file).filter(|_| !loads).map(Subject::Master)
 }
 
-/// A file that is not understood was refused before, or is left to the server.
-fn claim_in(file: &Path) -> Option<Claim> {
-    Claim::of(&nodes_conf::parse(&std::fs::read(file).ok()?).ok()?)
+/// It was started once and has met nobody since: no more is known than without a file.
+fn is_new(file: &NodesConf) -> bool {
+    file.nodes.len() == 1 && file.myself().slots.is_empty()
+}
+
+impl Subject {
+    fn step(&self, seen: &look::Seen, moment: Moment) -> Step {
+        match self {
+            Subject::Master(claim) => Step::new(claim, &seen.peers, moment),
+            Subject::New(place) => former::step(place, seen, moment),
+        }
+    }
+
+    /// What it is, in the log.
+    fn what(&self) -> &'static str {
+        match self {
+            Subject::Master(_) => "a master with slots and nothing on disk to load",
+            Subject::New(_) => "a new node",
+        }
+    }
+
+    /// Why it is not started.
+    fn danger(&self) -> &'static str {
+        match self {
+            Subject::Master(_) => "it would start as a master without its data",
+            Subject::New(_) => "it would start as a new node where a master may have been",
+        }
+    }
+
+    /// The kind of our hold in `/status` and in `rejoin_holds`.
+    fn held(&self) -> &'static str {
+        match self {
+            Subject::Master(_) => "empty-master",
+            Subject::New(_) => "lost-volume",
+        }
+    }
 }
 
 impl Guard {
     /// A guard that opens `gate` when the server may start.
-    pub fn new(claim: Claim, node_timeout: Duration, gate: Arc<Gate>) -> Guard {
-        Guard { claim, node_timeout, gate, ordered: Mutex::new(None) }
+    pub fn new(subject: Subject, node_timeout: Duration, gate: Arc<Gate>) -> Guard {
+        Guard { subject, node_timeout, gate, ordered: Mutex::new(None) }
     }
 
     /// Looks and acts until the server may start, then opens the gate; at once if it is open.
@@ -94,21 +152,31 @@ impl Guard {
         let begun = Instant::now();
         let mut pause = BUSY_PAUSE;
         let mut said = String::new();
+        let known = match &self.subject {
+            Subject::Master(claim) => claim.addresses.clone(),
+            Subject::New(_) => BTreeSet::new(),
+        };
         while !self.gate.is_open() {
-            let replies = look.all(&self.claim).await;
+            let seen = look.all(&known).await;
             let moment = Moment {
                 waited: begun.elapsed(),
                 ordered: self.ordered(),
                 node_timeout: self.node_timeout,
             };
-            let why = match Step::new(&self.claim, &replies, moment) {
-                Step::Start(start) => return self.start(&start, voice),
-                Step::Wait(wait) => wait.to_string(),
-                Step::Promote(promotion) => self.promote(&look, &promotion, voice).await,
-            };
+            let (why, say): (String, fn(&Guard, &str, &Voice)) =
+                match self.subject.step(&seen, moment) {
+                    Step::Start(start) => return self.start(&start, voice),
+                    Step::Wait(wait @ (Wait::Search(_) | Wait::Quiet(_))) => {
+                        (wait.to_string(), Guard::wait)
+                    }
+                    Step::Wait(wait) => (wait.to_string(), Guard::hold),
+                    Step::Promote(promotion) => {
+                        (self.promote(&look, &promotion, voice).await, Guard::hold)
+                    }
+                };
             pause = if why == said { (pause * 2).min(WAITING_PAUSE) } else { BUSY_PAUSE };
             if why != said {
-                self.hold(&why, voice);
+                say(self, &why, voice);
                 said = why;
             }
             tokio::time::sleep(pause).await;
@@ -116,22 +184,27 @@ impl Guard {
     }
 
     fn start(&self, start: &Start, voice: &Voice) {
-        let subject = "a master with slots and nothing on disk to load";
+        let what = self.subject.what();
         match start {
             Start::Silent(_) => warn!(
-                "starts as {subject}: {start}; if one of them is alive with data and comes back \
+                "starts as {what}: {start}; if one of them is alive with data and comes back \
                  before another node has the slots, that data is lost"
             ),
-            _ => info!("{subject}: {start}, so it starts"),
+            Start::Stranger(_) => warn!(
+                "starts as {what}: {start}; if a replica of that one still looks for it here, \
+                 it loses its data"
+            ),
+            Start::Nobody => debug!("{what}: {start}, so it starts"),
+            _ => info!("{what}: {start}, so it starts"),
         }
-        voice.publish(Vec::new(), &self.claim);
+        voice.publish(Vec::new(), &self.subject);
         self.gate.open();
     }
 
     /// Gives the order, and says what is waited for then.
     async fn promote(&self, look: &Look, promotion: &Promotion, voice: &Voice) -> String {
         let refused = |why: Failure| format!("could not {promotion}: {why}");
-        let connection = match look.confirm(&self.claim, promotion).await {
+        let connection = match look.confirm(promotion).await {
             Ok(connection) => connection,
             Err(why) => return refused(why),
         };
@@ -143,7 +216,7 @@ impl Guard {
                 info!("{what}");
                 voice.board.acted("promote", &what, Instant::now());
                 voice.metrics.action("promote");
-                plan::Wait::Election(promotion.id).to_string()
+                Wait::Election(promotion.id).to_string()
             }
             Err(why) => {
                 if matches!(why, Failure::Said(_)) {
@@ -154,12 +227,19 @@ impl Guard {
         }
     }
 
+    /// Nothing is known to be wrong; it takes a moment to know.
+    fn wait(&self, why: &str, voice: &Voice) {
+        debug!("waits before the start: {why}");
+        voice.board.set_phase(Phase::Waiting(why.to_owned()));
+    }
+
     fn hold(&self, why: &str, voice: &Voice) {
-        let why = format!("it would start as a master without its data: {why}");
+        let why = format!("{}: {why}", self.subject.danger());
         warn!("held: {why}");
         voice.board.set_phase(Phase::Waiting(why.clone()));
         let about = voice.identity.pod.clone();
-        voice.publish(vec![Held { kind: HELD.to_owned(), about, reason: why }], &self.claim);
+        let kind = self.subject.held().to_owned();
+        voice.publish(vec![Held { kind, about, reason: why }], &self.subject);
     }
 
     fn ordered(&self) -> Option<Order> {
@@ -174,8 +254,11 @@ impl Guard {
 }
 
 impl Voice {
-    fn publish(&self, held: Vec<Held>, claim: &Claim) {
-        let id = Some(claim.id.to_string());
+    fn publish(&self, held: Vec<Held>, subject: &Subject) {
+        let id = match subject {
+            Subject::Master(claim) => Some(claim.id.to_string()),
+            Subject::New(_) => None,
+        };
         let status = Status { id, held, ..self.identity.status(true) };
         self.board.publish(Observation::unknown(Instant::now(), self.board.phase()), status);
     }

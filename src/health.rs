@@ -31,7 +31,7 @@ pub struct Verdict {
 }
 
 /// What kind of reply the own server gave last. Every one of them proves that it is alive
-/// (`redis-facts`, probes: any error reply comes from a running event loop).
+/// (an error reply too comes from a running event loop, `processCommand` in `src/server.c`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// An ordinary reply.

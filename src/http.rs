@@ -7,6 +7,7 @@
 //! | `/startupz` | the same |
 //! | `/metrics` | metrics for Prometheus, see [`metrics`](crate::telemetry::metrics) |
 //! | `/status` | [`Status`](crate::status::Status) as JSON |
+//! | `/status.txt` | the same as a table for a person; `?color`, `?width=COLUMNS` |
 //!
 //! Another path: 404. Another method: 405. One request per connection.
 //!
@@ -121,7 +122,7 @@ async fn accept(
 async fn answer(stream: TcpStream, board: Board, metrics: Metrics) {
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let service = service_fn(|request| {
-        let response = routes::respond(request.method(), request.uri().path(), &board, &metrics);
+        let response = routes::respond(request.method(), request.uri(), &board, &metrics);
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
     let connection = http1::Builder::new()

@@ -8,6 +8,7 @@ pub mod config;
 pub mod discovery;
 pub mod exit;
 pub mod guard;
+pub mod handover;
 pub mod health;
 pub mod http;
 pub mod init;

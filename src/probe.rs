@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::probe::fetch::{FetchError, fetch};
-use crate::status::Status;
 
 pub mod fetch;
 
@@ -68,7 +67,7 @@ pub fn ask(addresses: &[SocketAddr], probe: Probe, time: Duration) -> (u8, Strin
                 other => (code, format!("{}: HTTP status {other}: {line}", probe.negation())),
             }
         }
-        Err(error) => (exit::NO, format!("{}: {}", probe.negation(), chain(&error))),
+        Err(error) => (exit::NO, format!("{}: {}", probe.negation(), exit::chain(&error))),
     }
 }
 
@@ -79,34 +78,50 @@ pub enum StatusError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// Something answered, but with another status than 200.
-    #[error("/status was answered by HTTP status {0}; is it rejoin that listens there?")]
+    #[error(
+        "/status was answered by HTTP status {0}; is it a rejoin of this version that listens there?"
+    )]
     Code(u16),
-    /// What answered is no status.
-    #[error("the answer to /status is not understood; is it a rejoin of this version?")]
-    Content(#[source] serde_json::Error),
 }
 
-/// Fetches the status from the running `rejoin` at the first of `addresses` that answers.
+/// In what shape the status is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// For a machine.
+    Json,
+    /// For a person: with ANSI colours or without, and as wide as the terminal, in columns.
+    Table {
+        /// Whether the terminal shows colours.
+        color: bool,
+        /// Its width, where known.
+        width: Option<u16>,
+    },
+}
+
+/// Fetches the status, ready to be printed, from the running `rejoin` at the first of `addresses`
+/// that answers.
 ///
 /// # Errors
 /// [`StatusError`]; the caller ends with [`exit::NO`].
-pub fn status(addresses: &[SocketAddr], time: Duration) -> Result<Status, StatusError> {
-    let reply = fetch(addresses, "/status", Instant::now() + time, STATUS_MAX)?;
-    if reply.code != 200 {
-        return Err(StatusError::Code(reply.code));
+pub fn status(
+    addresses: &[SocketAddr],
+    shown: Shown,
+    time: Duration,
+) -> Result<String, StatusError> {
+    let path = match shown {
+        Shown::Json => "/status".to_owned(),
+        Shown::Table { color, width } => {
+            let width = width.map(|width| format!("width={width}"));
+            let query: Vec<String> =
+                color.then(|| "color".to_owned()).into_iter().chain(width).collect();
+            format!("/status.txt?{}", query.join("&"))
+        }
+    };
+    let reply = fetch(addresses, &path, Instant::now() + time, STATUS_MAX)?;
+    match reply.code {
+        200 => Ok(reply.body),
+        code => Err(StatusError::Code(code)),
     }
-    serde_json::from_str(&reply.body).map_err(StatusError::Content)
-}
-
-/// The error and its sources, in one line.
-fn chain(error: &FetchError) -> String {
-    let mut line = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        line = format!("{line}: {inner}");
-        source = inner.source();
-    }
-    line
 }
 
 /// `error` in words, without the number that the standard library appends.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -33,8 +34,10 @@ pub const PATIENCE: Duration = Duration::from_millis(1000);
 /// Why there is no reply that we can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nothing came back: refused, reset, timed out.
+    /// Nothing came back: reset, timed out.
     Silent(String),
+    /// The connection was refused, at once: nobody listens there at present.
+    Closed,
     /// The server said no: what its error line means.
     Said(Answer),
     /// Something came back that is not what a Redis server says; what.
@@ -48,7 +51,7 @@ impl Failure {
     /// a new one might have by now.
     pub fn ends_connection(&self) -> bool {
         match self {
-            Failure::Silent(_) | Failure::Garbage(_) => true,
+            Failure::Silent(_) | Failure::Closed | Failure::Garbage(_) => true,
             Failure::Said(answer) => {
                 matches!(answer, Answer::MaxClients | Answer::HungUp | Answer::Refused(_))
             }
@@ -61,6 +64,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Silent(why) => write!(f, "does not answer: {why}"),
+            Failure::Closed => f.write_str("does not answer: connection refused"),
             Failure::Said(answer) => write!(f, "answers {answer}"),
             Failure::Garbage(what) => write!(f, "is no Redis server that we understand: {what}"),
             Failure::Ours(what) => f.write_str(what),
@@ -115,8 +119,8 @@ impl Dialer {
     /// Connects and logs in.
     ///
     /// # Errors
-    /// [`Failure::Silent`] after [`PATIENCE`] at the latest; [`Failure::Said`] where the login is
-    /// refused.
+    /// [`Failure::Silent`] after [`PATIENCE`] at the latest, [`Failure::Closed`] at once;
+    /// [`Failure::Said`] where the login is refused.
     pub async fn connect(&self, to: &Dial) -> Result<Connection, Failure> {
         let password = self.password()?;
         match timeout(PATIENCE, self.open(to, password)).await {
@@ -126,32 +130,31 @@ impl Dialer {
     }
 
     async fn open(&self, to: &Dial, password: Option<Secret>) -> Result<Connection, Failure> {
-        let silent = |error: io::Error| Failure::Silent(words(&error));
-        let connection = match to {
-            Dial::Tcp(at) => {
-                let stream = TcpStream::connect(at).await.map_err(silent)?;
-                Connection::over(stream).await?
-            }
+        let silent = |error: io::Error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => Failure::Closed,
+            _ => Failure::Silent(words(&error)),
+        };
+        let stream: Box<dyn Transport> = match to {
+            Dial::Tcp(at) => Box::new(TcpStream::connect(at).await.map_err(silent)?),
             Dial::Tls(at) => {
                 let connector = tls::connector(&self.tls).map_err(Failure::Ours)?;
                 let stream = TcpStream::connect(at).await.map_err(silent)?;
                 let name = ServerName::IpAddress(at.ip().into());
-                let stream = connector.connect(name, stream).await.map_err(no_tls)?;
-                Connection::over(stream).await?
+                Box::new(connector.connect(name, stream).await.map_err(no_tls)?)
             }
-            Dial::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(silent)?;
-                Connection::over(stream).await?
-            }
+            Dial::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(silent)?),
         };
-        if let Some(password) = password {
-            let mut auth = ::redis::cmd("AUTH");
-            if let Some(username) = &self.login.username {
-                auth.arg(username);
-            }
-            auth.arg(password.expose());
-            connection.send(&auth).await?;
-        }
+        let connection = Connection::over(stream).await?;
+        let mut auth = ::redis::cmd("AUTH");
+        match (&self.login.username, &password) {
+            (Some(username), Some(password)) => auth.arg(username).arg(password.expose()),
+            (None, Some(password)) => auth.arg(password.expose()),
+            // A user with `nopass` is logged in by any password.
+            (Some(username), None) if username != "default" => auth.arg(username).arg(""),
+            // Whoever connects is the user `default`.
+            (_, None) => return Ok(connection),
+        };
+        connection.send(&auth).await?;
         Ok(connection)
     }
 
@@ -169,6 +172,12 @@ impl Dialer {
         }
     }
 }
+
+/// What bytes go over: TCP, TLS or a socket file. One type for all, so that what is built on it is
+/// there once.
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for S {}
 
 /// One connection. Clones share it; commands on clones are pipelined.
 #[derive(Clone)]
@@ -188,10 +197,7 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    async fn over<S>(stream: S) -> Result<Connection, Failure>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn over(stream: Box<dyn Transport>) -> Result<Connection, Failure> {
         let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
         // The bound is our own, in `send`, which says what was waited for.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);

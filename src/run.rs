@@ -1,13 +1,12 @@
 //! What each command does, from what was typed to an exit code.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
@@ -22,13 +21,14 @@ use crate::config::settings::{ConfigError, Env, ProcessEnv, Settings};
 use crate::config::{Config, Host};
 use crate::exit;
 use crate::guard::gate::Gate;
-use crate::guard::{self, Guard};
+use crate::guard::{self, Guard, Subject};
+use crate::handover::notice::Notice;
 use crate::health::Phase;
 use crate::http::bind::{BindError, bind};
 use crate::init::{Command, Inherited, Init, InitError, Interceptor, Signal, SpawnError};
 use crate::install;
 use crate::nodes_file::{self, FileError, Lock, LockError, Outcome};
-use crate::probe::{self, Probe};
+use crate::probe::{self, Probe, Shown};
 use crate::telemetry::logs::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -87,7 +87,7 @@ pub fn run(inherited: Inherited) -> u8 {
         Err(CliError::Usage(text)) => Err(Stop::Usage(text)),
     };
     done.unwrap_or_else(|stop| {
-        let _ = writeln!(io::stderr(), "rejoin: {}", chain(&stop));
+        let _ = writeln!(io::stderr(), "rejoin: {}", exit::chain(&stop));
         stop.code()
     })
 }
@@ -121,13 +121,13 @@ fn ask(which: Probe, settings: &Settings<'_>) -> Result<u8, Stop> {
 
 fn status(json: bool, settings: &Settings<'_>) -> Result<u8, Stop> {
     let addresses = HttpAddr::read(settings)?.dial();
-    let status = probe::status(&addresses, probe::STATUS_TIME)?;
-    let text = if json {
-        serde_json::to_string_pretty(&status).unwrap_or_default()
+    let shown = if json {
+        Shown::Json
     } else {
         let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        status.render(color, terminal_width())
+        Shown::Table { color, width: terminal_width() }
     };
+    let text = probe::status(&addresses, shown, probe::STATUS_TIME)?;
     Ok(say(&text, exit::OK))
 }
 
@@ -204,8 +204,8 @@ fn supervise(
     }
     let board = Board::new(&config.pod.name, "the server to be started");
     let init = Init::new(inherited)?;
-    let leaving = leaving(board.clone());
-    let (guard, gate) = guard(&server)?;
+    let notice = Notice::new(hold_limit(&server, config.handover_timeout));
+    let (guard, gate) = guard(&server, &config)?;
     let agent = Agent {
         config,
         server,
@@ -213,6 +213,7 @@ fn supervise(
         metrics: Metrics::default(),
         listener,
         init: init.handle(),
+        notice: Arc::clone(&notice),
         guard,
     };
     // Without anything to wait for, the server comes first: the agent takes its time.
@@ -229,6 +230,7 @@ fn supervise(
     let child = init.spawn(&to_run(command)?)?;
     board.set_phase(Phase::Running(Instant::now()));
     info!("started the server as process {}", child.pid());
+    let mut interceptor = Some(leaving(board, Arc::clone(&notice)));
     if let Some(agent) = agent
         && let Err(error) = agent.start()
     {
@@ -236,18 +238,30 @@ fn supervise(
         error!(
             "no thread for the probes, so none is answered: {error}; check the limit on processes"
         );
+        // Nobody would hand over.
+        interceptor = None;
     }
-    let code = init.run(child, Some(leaving));
+    let code = init.run(child, interceptor);
+    if let Some(passed) = notice.passed() {
+        info!("the server has stopped {:.1} s after the signal", passed.elapsed().as_secs_f64());
+    }
     drop(lock);
     Ok(code)
 }
 
-/// The guard that a server needs which would start as a master without its data, and the gate that
-/// it opens.
-fn guard(server: &ServerConfig) -> Result<(Option<Guard>, Option<Arc<Gate>>), Stop> {
-    let Some(claim) = guard::unbacked_claim(server) else { return Ok((None, None)) };
+/// The guard that a server needs which would start without what it had, and the gate that it opens.
+/// A new one that nobody can be asked about needs none.
+fn guard(
+    server: &ServerConfig,
+    config: &Config,
+) -> Result<(Option<Guard>, Option<Arc<Gate>>), Stop> {
+    let subject = match guard::subject(server, config.pod_ip) {
+        Some(Subject::New(_)) if config.peers.is_none() => None,
+        subject => subject,
+    };
+    let Some(subject) = subject else { return Ok((None, None)) };
     let gate = Arc::new(Gate::new().map_err(Stop::Gate)?);
-    let guard = Guard::new(claim, server.node_timeout, Arc::clone(&gate));
+    let guard = Guard::new(subject, server.node_timeout, Arc::clone(&gate));
     Ok((Some(guard), Some(gate)))
 }
 
@@ -257,12 +271,17 @@ fn ended_early(signal: Signal) -> u8 {
     signal.exit_code()
 }
 
-/// From the first SIGTERM or SIGINT on the pod is not ready; the signal passes at once.
-fn leaving(board: Board) -> Interceptor {
+/// From the first SIGTERM or SIGINT on the pod is not ready, and the agent hands over.
+fn leaving(board: Board, notice: Arc<Notice>) -> Interceptor {
     Box::new(move |_signal, release| {
         board.set_phase(Phase::Leaving(Instant::now()));
-        drop(release);
+        notice.give(release);
     })
+}
+
+/// How long the signal is held for a hand-over; `None`: there is none.
+fn hold_limit(server: &ServerConfig, timeout: Duration) -> Option<Duration> {
+    (server.cluster_enabled && !timeout.is_zero()).then_some(timeout)
 }
 
 fn server_config(command: &[OsString]) -> Result<Option<ServerConfig>, Stop> {
@@ -305,18 +324,4 @@ fn host() -> Host {
 fn say(text: &str, code: u8) -> u8 {
     let _ = writeln!(io::stdout(), "{}", text.trim_end());
     code
-}
-
-/// The error and its sources on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        source = error.source();
-    }
-    line
 }

@@ -13,6 +13,7 @@
 //!   "nodes": [{"pod": "redis-0", "id": "5f3c…", "address": "10.0.0.1:6379", "role": "master",
 //!              "master": null, "slots": "0-5460", "slot_count": 5461, "connected": true,
 //!              "flags": ["myself", "master"], "is_me": true}],
+//!   "handover": null,
 //!   "held": [{"kind": "no-copy-left", "about": "redis-2", "reason": "…"}],
 //!   "acting": [{"kind": "meet", "what": "met redis-1 at 10.0.0.2:6379", "age_s": 12.5}]
 //! }
@@ -27,7 +28,7 @@ pub mod render;
 /// One pod's view of its server, its cluster and its own doings.
 ///
 /// When it is read, [`Board::status`](crate::board::Board::status) makes `rejoin`, `pod`, `phase`,
-/// `probes`, `observed_age_s`, `acting` and `agent_restarts`; the keeper fills in the rest.
+/// `probes`, `observed_age_s`, `acting`, `handover` and `agent_restarts`; the keeper fills in the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
@@ -55,6 +56,8 @@ pub struct Status {
     pub held: Vec<Held>,
     /// What the keeper did last, oldest first.
     pub acting: Vec<Step>,
+    /// How the pod leaves, once it was told to.
+    pub handover: Option<Handover>,
     /// How often the second thread (HTTP and keeper) has ended and been started again.
     pub agent_restarts: u64,
 }
@@ -159,6 +162,26 @@ pub struct Step {
     pub age_s: f64,
 }
 
+/// How a pod leaves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Handover {
+    /// What happens at present, in one line.
+    pub said: String,
+    /// The id of the replica that was told to take over.
+    pub to: Option<String>,
+    /// Its `host:port`.
+    pub at: Option<String>,
+    /// How far it was behind then, in bytes.
+    pub lag_bytes: Option<u64>,
+    /// How long it took to choose it, in seconds.
+    pub choose_s: Option<f64>,
+    /// How long it took to take over, in seconds.
+    pub order_s: Option<f64>,
+    /// How long clients were sent on to it, in seconds.
+    pub linger_s: Option<f64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +193,7 @@ mod tests {
             nodes: vec![Node { role: NodeRole::Replica, ..Node::default() }],
             held: vec![Held::default()],
             acting: vec![Step { age_s: 12.5, ..Step::default() }],
+            handover: Some(Handover { order_s: Some(0.008), ..Handover::default() }),
             ..Status::default()
         };
         let text = serde_json::to_string(&status).unwrap();

@@ -9,7 +9,12 @@ use std::process::ExitCode;
 use comfy_table::{ContentArrangement, Table};
 
 mod binary;
+mod containers;
 mod forming;
+mod healing;
+mod leaving;
+mod picture;
+mod quiet;
 mod row;
 mod running;
 mod starting;
@@ -22,7 +27,7 @@ use row::Row;
 type Measure = fn() -> Vec<Row>;
 
 /// The rows by their names, what they measure, and how.
-const ROWS: [(&str, &str, Measure); 7] = [
+const ROWS: [(&str, &str, Measure); 15] = [
     ("a", "forming a cluster of 6", forming::six),
     ("b", "forming a cluster of 30", forming::thirty),
     ("c", "one probe", running::probe),
@@ -30,6 +35,14 @@ const ROWS: [(&str, &str, Measure); 7] = [
     ("e", "the binary", binary::size),
     ("f", "before the server starts", starting::before_the_server),
     ("g", "fix of 1000 nodes", starting::fix),
+    ("h", "six pods on new addresses", healing::six),
+    ("i", "thirty pods on new addresses", healing::thirty),
+    ("j", "a lost volume", healing::lost_volume),
+    ("k", "thirty pods at rest", quiet::thirty),
+    ("l", "a rolling restart of six pods", leaving::rolling),
+    ("m", "the same with much data and load", leaving::rolling_with_data),
+    ("n", "all six pods stop", leaving::all_stop),
+    ("o", "the start of a container", containers::start),
 ];
 
 fn main() -> ExitCode {

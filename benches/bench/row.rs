@@ -7,7 +7,8 @@ pub struct Row {
     pub what: String,
     /// Ours, one value for each run.
     pub ours: Vec<f64>,
-    /// The rival's, measured in the same run, turn by turn with ours.
+    /// The rival's, measured in the same run, turn by turn with ours; none where nobody else does
+    /// this at all.
     pub rival: Vec<f64>,
     /// Who the rival is.
     pub rival_name: String,
@@ -30,6 +31,8 @@ pub enum Unit {
     Mebibytes,
     /// Given as a part of one core, written in percent.
     Core,
+    /// A plain number.
+    Count,
 }
 
 /// What is to be reached.
@@ -41,6 +44,8 @@ pub enum Target {
     Less,
     /// At most this value, whatever the rival's is.
     AtMost(f64),
+    /// At most this much above the rival's value.
+    More(f64),
 }
 
 impl Row {
@@ -56,6 +61,7 @@ impl Row {
                 Target::Ratio(most) => self.ratio() <= most,
                 Target::Less => self.ratio() < 1.0,
                 Target::AtMost(most) => median(&self.ours) <= most,
+                Target::More(more) => median(&self.ours) <= median(&self.rival) + more,
             }
     }
 
@@ -66,12 +72,18 @@ impl Row {
             None if self.is_reached() => "reached".to_owned(),
             None => "short".to_owned(),
         };
-        let rival = self.unit.write(median(&self.rival));
+        let (rival, ratio) = match &self.rival[..] {
+            [] => ("none".to_owned(), String::new()),
+            values => (
+                format!("{} ({})", self.unit.write(median(values)), self.rival_name),
+                format!("{:.2}", self.ratio()),
+            ),
+        };
         [
             self.what.clone(),
             self.unit.write(median(&self.ours)),
-            format!("{rival} ({})", self.rival_name),
-            format!("{:.2}", self.ratio()),
+            rival,
+            ratio,
             self.target.write(self.unit),
             verdict,
         ]
@@ -86,6 +98,7 @@ impl Unit {
             Self::Milliseconds => format!("{:.2} ms", value * 1e3),
             Self::Mebibytes => format!("{:.2} MiB", value / 1024.0 / 1024.0),
             Self::Core => format!("{:.3} % of a core", value * 100.0),
+            Self::Count => format!("{value:.2}"),
         }
     }
 }
@@ -96,6 +109,7 @@ impl Target {
             Self::Ratio(most) => format!("ratio {most:.2} or less"),
             Self::Less => "ratio below 1.00".to_owned(),
             Self::AtMost(most) => format!("{} or less", unit.write(most)),
+            Self::More(more) => format!("the rival's and {} at most", unit.write(more)),
         }
     }
 }

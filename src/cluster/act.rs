@@ -8,22 +8,37 @@ use futures_util::future::join_all;
 use crate::nodes_conf::{NodeId, SlotRange};
 use crate::redis::Failure;
 
-use super::observe::Observer;
-use super::plan::Step;
+use super::observe::{NoFailover, Observer};
+use super::plan::{Step, still_takes_over};
 
 /// What became of a step.
 pub type Outcome = Result<(), String>;
 
-/// Takes the steps in order; after one that fails, other than a MEET, the rest is left alone.
+/// Takes the steps in order; after one that fails and does not stand alone, the rest is left alone.
 pub async fn act(observer: &mut Observer, steps: &[Step]) -> Vec<(Step, Outcome)> {
-    let present = answering(observer, steps).await;
+    // What comes before all meetings does not wait for those who are to be met.
+    let first = steps.iter().take_while(|step| !matches!(step, Step::Meet { .. })).count();
+    let mut done = take_all(observer, &steps[..first], vec![Ok(()); first]).await;
+    let failed = done.last().is_some_and(|(step, done)| done.is_err() && !step.stands_alone());
+    if !failed && first < steps.len() {
+        let present = answering(observer, &steps[first..]).await;
+        done.extend(take_all(observer, &steps[first..], present).await);
+    }
+    done
+}
+
+async fn take_all(
+    observer: &mut Observer,
+    steps: &[Step],
+    present: Vec<Outcome>,
+) -> Vec<(Step, Outcome)> {
     let mut done = Vec::new();
     for (step, present) in steps.iter().zip(present) {
         let outcome = match present {
             Ok(()) => take(observer, step).await.map_err(|failure| failure.to_string()),
             Err(why) => Err(why),
         };
-        let go_on = outcome.is_ok() || matches!(step, Step::Meet { .. });
+        let go_on = outcome.is_ok() || step.stands_alone();
         done.push((step.clone(), outcome));
         if !go_on {
             break;
@@ -57,6 +72,12 @@ async fn take(observer: &mut Observer, step: &Step) -> Result<(), Failure> {
         }
         Step::Replicate { master, .. } => one_id(observer, "REPLICATE", *master).await?,
         Step::Forget(id) => one_id(observer, "FORGET", *id).await?,
+        Step::GiveUp(lost) => one_id(observer, "FORGET", lost.owner).await?,
+        Step::BumpEpoch => _ = observer.cluster_own(&["BUMPEPOCH"]).await?,
+        Step::KeepBack { .. } => observer.set_no_failover(NoFailover::Yes).await?,
+        Step::LetStand => observer.set_no_failover(NoFailover::No).await?,
+        Step::TakeOver { master, stream } => take_over(observer, *master, stream).await?,
+        Step::TakeHome { .. } => _ = observer.cluster_own(&["FAILOVER"]).await?,
     }
     Ok(())
 }
@@ -68,6 +89,17 @@ async fn add_slots(observer: &mut Observer, range: SlotRange) -> Result<(), Fail
     let words: Vec<&str> =
         std::iter::once("ADDSLOTS").chain(slots.iter().map(String::as_str)).collect();
     observer.cluster_own(&words).await.map(|_| ())
+}
+
+/// `FORCE` does without the rules by which Redis keeps others from standing for election, so what
+/// may have changed since the look is looked at again: a ping of the master has given its address
+/// back, or a copy of somebody else's data has begun.
+async fn take_over(observer: &mut Observer, master: NodeId, stream: &str) -> Result<(), Failure> {
+    if !still_takes_over(&observer.own().await?, master, stream) {
+        let why = "its master is back, or its data is no longer its master's";
+        return Err(Failure::Ours(why.to_owned()));
+    }
+    observer.cluster_own(&["FAILOVER", "FORCE"]).await.map(|_| ())
 }
 
 async fn one_id(observer: &mut Observer, command: &str, id: NodeId) -> Result<(), Failure> {

@@ -4,12 +4,13 @@
 //! written ("Writing initial AOF, can't exit"), or when its last save failed (`prepareForShutdown`
 //! in `src/server.c`). The kubelet sends one only, and then kills. To be told twice does no harm.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::info;
 
 use crate::board::Board;
-use crate::health::Phase;
+use crate::handover::notice::Notice;
 use crate::init::{Handle, Signal};
 
 /// How long a server may go on answering after a SIGTERM before it is sent again. One that saves
@@ -20,20 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Departure {
     init: Handle,
+    notice: Arc<Notice>,
     told: Option<Instant>,
 }
 
 impl Departure {
-    /// Asks the init to signal.
-    pub fn new(init: Handle) -> Departure {
-        Departure { init, told: None }
+    /// Asks the init to signal, once the signal that the notice holds has passed.
+    pub fn new(init: Handle, notice: Arc<Notice>) -> Departure {
+        Departure { init, notice, told: None }
     }
 
-    /// Sends SIGTERM again where the first came long enough ago and the server has just answered.
+    /// Sends SIGTERM again where the last passed long enough ago and the server has just answered.
     pub fn insist(&mut self, board: &Board, now: Instant) {
+        let Some(told) = self.told.or(self.notice.passed()) else { return };
         let seen = board.observation();
-        let Phase::Leaving(since) = seen.phase else { return };
-        let told = self.told.unwrap_or(since);
         let serves = seen.last_answer.is_some_and(|(at, _)| at > told + PATIENCE);
         if serves && now > told + PATIENCE {
             info!("the server was told to stop and still serves: told again");

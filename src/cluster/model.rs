@@ -1,10 +1,13 @@
 //! What one round has seen, and the questions that the plan asks of it. Pure.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::health::Role;
 use crate::nodes_conf::{Flags, Node, NodeId, SlotRange};
 use crate::redis::Failure;
+
+use super::replies::Stream;
 
 /// The number of hash slots (`CLUSTER_SLOTS` in `src/cluster.h`).
 pub const SLOTS: u32 = 16384;
@@ -63,6 +66,11 @@ impl Table {
         self.nodes().find(|node| node.slots.iter().any(|owned| overlap(owned, range)))
     }
 
+    /// The masters that serve slots.
+    pub fn owners(&self) -> impl Iterator<Item = &Node> {
+        self.nodes().filter(|node| !node.slots.is_empty())
+    }
+
     /// How many slots have an owner.
     pub fn assigned(&self) -> u32 {
         self.nodes().map(|node| slot_count(&node.slots)).sum()
@@ -97,6 +105,12 @@ pub fn is_healthy(node: &Node) -> bool {
 /// The address of a node as a literal; `None` where it is empty or a name.
 pub fn literal_ip(node: &Node) -> Option<IpAddr> {
     node.address.ip.parse().ok()
+}
+
+/// Where a node's clients reach it; `None` where its address is empty or a name.
+pub fn client_address(node: &Node) -> Option<SocketAddr> {
+    let at = SocketAddr::new(literal_ip(node)?, node.address.port);
+    (at.port() != 0).then_some(at)
 }
 
 fn contains(range: &SlotRange, slot: u16) -> bool {
@@ -145,6 +159,12 @@ pub struct Replication {
     pub role: Role,
     /// `master_host` of a replica: where it really looks for its master.
     pub master_host: Option<String>,
+    /// The same with `master_port`. `None`: it is no replica, or looks for a name.
+    pub follows: Option<SocketAddr>,
+    /// What the data consists of.
+    pub stream: Stream,
+    /// For how long the link of a replica has been down since it was last up.
+    pub down_for: Option<Duration>,
 }
 
 /// What became of the search for other pods.
@@ -177,6 +197,30 @@ pub struct Report {
     pub table: Table,
     /// Its `DBSIZE`.
     pub keys: u64,
+    /// Where a replica really looks for its master (`master_host` and `master_port`). `None`: it is
+    /// no replica, or looks for a name.
+    pub follows: Option<SocketAddr>,
+    /// What its data consists of.
+    pub stream: Stream,
+}
+
+/// What the keeper has seen without a break until now: lower bounds, since it forgets when it is
+/// started anew. The plan uses it to wait, never to go ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// For how long the own master has been nowhere.
+    pub missing: Option<Duration>,
+    /// How long ago the own server was last told to take over.
+    pub ordered: Option<Duration>,
+    /// What the own server holds came from its master, and nobody else, as far as was seen.
+    pub is_copy: bool,
+    /// Somebody else answered where the own server looks for its master, and it was not seen to copy
+    /// its master since.
+    pub strayed: bool,
+    /// The own server was told not to be elected, by a keeper and not by its user.
+    pub kept_back: bool,
+    /// For how long nothing has changed and nothing was to be done.
+    pub calm: Duration,
 }
 
 /// All that one round has seen.
@@ -188,6 +232,8 @@ pub struct View {
     pub discovery: Discovery,
     /// Every address that was asked, in order.
     pub peers: Vec<Peer>,
+    /// What came before.
+    pub past: Past,
 }
 
 /// One server that answered.
@@ -219,9 +265,20 @@ impl View {
         std::iter::once(own).chain(peers).collect()
     }
 
+    /// What each other server said that answered.
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.peers.iter().filter_map(|peer| peer.answer.as_ref().ok())
+    }
+
     /// A pod that exists, since its Service names it, but does not say who it is.
     pub fn out_of_reach(&self) -> Option<SocketAddr> {
         self.peers.iter().find(|peer| peer.named && peer.answer.is_err()).map(|peer| peer.at)
+    }
+
+    /// Whether every pod that exists has said who it is. A resolver that fails says nothing about
+    /// who is there.
+    pub fn is_complete(&self) -> bool {
+        self.discovery == Discovery::Done && self.out_of_reach().is_none()
     }
 
     /// The server that answered as `id`, where one did.

@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use crate::config::lost_shard::OnLostShard;
 use crate::config::shape::Shape;
 use crate::health::Membership;
 use crate::nodes_conf::{NodeId, SlotRange};
@@ -17,11 +19,18 @@ mod form;
 mod ghosts;
 mod heal;
 mod hold;
+pub mod home;
 mod join;
 mod lone;
+mod lost;
+mod stray;
+mod takeover;
 
-pub use hold::{Hold, Reason};
-pub use lone::waits_for;
+pub use hold::{Hold, Lack, Reason};
+pub use lone::{Standing, standing};
+pub use lost::Lost;
+pub use stray::{copied_master, meets_stranger};
+pub use takeover::{missing_master, still_takes_over};
 
 /// What the plan has to know besides the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +39,14 @@ pub struct Settings {
     pub ordinal: Option<u32>,
     /// The cluster to form; `None`: never form or join one, and forget nobody.
     pub shape: Option<Shape>,
+    /// What becomes of a shard that no pod has a copy of.
+    pub on_lost_shard: OnLostShard,
     /// `POD_IP`.
     pub ip: Option<IpAddr>,
+    /// `cluster-node-timeout`.
+    pub node_timeout: Duration,
+    /// `REJOIN_PREFER_HOME`: take the slots of the own seat back from a successor.
+    pub prefer_home: bool,
 }
 
 /// One command to the own server.
@@ -64,6 +79,30 @@ pub enum Step {
     },
     /// `CLUSTER FORGET`.
     Forget(NodeId),
+    /// The same for an owner of slots that no pod has a copy of.
+    GiveUp(Lost),
+    /// `CLUSTER BUMPEPOCH`: before it takes the slots of a lost shard, a pod gets an epoch above
+    /// everybody's.
+    BumpEpoch,
+    /// `CONFIG SET cluster-replica-no-failover yes`: what this replica holds may be somebody else's.
+    KeepBack {
+        /// The own master.
+        master: NodeId,
+    },
+    /// `CONFIG SET cluster-replica-no-failover no`, after a [`Step::KeepBack`].
+    LetStand,
+    /// `CLUSTER FAILOVER FORCE`.
+    TakeOver {
+        /// The own master, which is gone.
+        master: NodeId,
+        /// The stream that the own data must still be of.
+        stream: String,
+    },
+    /// `CLUSTER FAILOVER`: the slots of the own seat back from the own master.
+    TakeHome {
+        /// The own master.
+        master: NodeId,
+    },
 }
 
 /// What a [`Step::Meet`] is for.
@@ -89,7 +128,19 @@ pub enum Replicate {
 impl Step {
     /// Whether the step is taken only if a second look, right before it, calls for it as well.
     pub fn needs_confirming(&self) -> bool {
-        matches!(self, Step::AddSlots(_) | Step::Forget(_))
+        match self {
+            Step::AddSlots(_) | Step::Forget(_) | Step::GiveUp(_) => true,
+            Step::TakeOver { .. } | Step::TakeHome { .. } => true,
+            Step::SetEpoch(_) | Step::BumpEpoch | Step::Meet { .. } | Step::Replicate { .. } => {
+                false
+            }
+            Step::KeepBack { .. } | Step::LetStand => false,
+        }
+    }
+
+    /// Whether the steps after it are taken although it failed: they do not build on it.
+    pub fn stands_alone(&self) -> bool {
+        matches!(self, Step::Meet { .. } | Step::KeepBack { .. } | Step::LetStand)
     }
 
     /// The kind of step, for metrics.
@@ -100,6 +151,12 @@ impl Step {
             Step::Meet { .. } => "meet",
             Step::Replicate { .. } => "replicate",
             Step::Forget(_) => "forget",
+            Step::GiveUp(_) => "give_up",
+            Step::BumpEpoch => "bump_epoch",
+            Step::KeepBack { .. } => "keep_back",
+            Step::LetStand => "let_stand",
+            Step::TakeOver { .. } => "take_over",
+            Step::TakeHome { .. } => "take_home",
         }
     }
 }
@@ -119,6 +176,24 @@ impl fmt::Display for Step {
                 write!(f, "replicate {master} at its present address")
             }
             Step::Forget(id) => write!(f, "forget {id}, which no pod answers as any more"),
+            Step::GiveUp(lost) => write!(
+                f,
+                "forget {}: {lost}; REJOIN_ON_LOST_SHARD gives them, empty, to fresh pods",
+                lost.owner
+            ),
+            Step::BumpEpoch => f.write_str("get an epoch above all others"),
+            Step::KeepBack { master } => write!(
+                f,
+                "not be elected: another server answers where {master} was, and this replica may \
+                 hold its data; until it copies its own master again"
+            ),
+            Step::LetStand => f.write_str("be elected again where it should be"),
+            Step::TakeOver { master, .. } => {
+                write!(f, "take over from {master}, which has no address and no pod answers as")
+            }
+            Step::TakeHome { master } => {
+                write!(f, "take the slots of this pod's seat back from {master}")
+            }
         }
     }
 }
@@ -149,16 +224,26 @@ impl Plan {
             plan.hold("discovery", Reason::ResolverFailed(why.clone()));
         }
         plan.hold_doubles(view);
+        // First, for an election may be half a second away.
+        stray::plan(view, &mut plan);
         heal::plan(view, settings, &mut plan);
+        takeover::plan(view, settings, &mut plan);
         match (settings.shape, settings.ordinal) {
             (None, _) if view.own.table.is_fresh() => {}
             (None, _) => plan.membership = Membership::Member,
             (Some(shape), Some(ordinal)) if ordinal < shape.expected() => {
+                let lost = lost::plan(view, shape, settings, &mut plan);
                 match Stage::of(view) {
+                    _ if lost::is_holed(view, shape, settings) => {
+                        lost::fill(view, shape, ordinal, &mut plan);
+                    }
                     Stage::Unformed => form::plan(view, shape, ordinal, &mut plan),
                     Stage::ToJoin => join::meet(view, shape, &mut plan),
-                    Stage::Learning => plan.wait("learns from the others who serves which slots"),
-                    Stage::Formed => join::take_role(view, shape, ordinal, &mut plan),
+                    Stage::Learning => match lost.first() {
+                        Some(lost) => plan.wait(&lost.to_string()),
+                        None => join::learn(view, shape, ordinal, &mut plan),
+                    },
+                    Stage::Formed => join::take_role(view, shape, ordinal, &lost, &mut plan),
                 }
                 ghosts::plan(view, shape, &mut plan);
             }
@@ -169,6 +254,9 @@ impl Plan {
         }
         plan.settled =
             plan.steps.is_empty() && plan.held.is_empty() && plan.is_settled(view, settings);
+        if plan.settled {
+            home::plan(view, settings, &mut plan);
+        }
         plan
     }
 

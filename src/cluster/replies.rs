@@ -1,5 +1,8 @@
 //! What `INFO` and `CLUSTER INFO` say. Pure.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use crate::health::Role;
 
 /// The value of `name:value` in a reply of such lines.
@@ -26,7 +29,7 @@ pub fn role(info: &str) -> Role {
 
 /// `cluster_current_epoch`, or 0.
 pub fn current_epoch(cluster_info: &str) -> u64 {
-    field(cluster_info, "cluster_current_epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+    number(cluster_info, "cluster_current_epoch")
 }
 
 /// The keys of database 0, the only one in cluster mode, from `INFO keyspace`; without any, the
@@ -36,10 +39,52 @@ pub fn keys(info: &str) -> u64 {
     keys.and_then(|keys| keys.parse().ok()).unwrap_or(0)
 }
 
-/// How much of its master's stream a replica has, in bytes, or 0, from `INFO replication`. It keeps
-/// the count without its master.
-pub fn replica_offset(info: &str) -> u64 {
-    field(info, "slave_repl_offset").and_then(|offset| offset.parse().ok()).unwrap_or(0)
+/// A replication stream: a master's own, or what a replica has of its master's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// `master_replid`: a random id, the same on both ends of a link that is up.
+    pub id: String,
+    /// How far it has come, in bytes.
+    pub offset: u64,
+    /// `master_link_status:up`; always so for a master.
+    pub link_up: bool,
+}
+
+impl Stream {
+    /// Whether a replica has a whole copy of it. One that has begun a full sync and not finished it
+    /// has dropped where its master was, and says an offset of 1 (`genRedisInfoString` in
+    /// `src/server.c`).
+    pub fn is_whole(&self) -> bool {
+        self.link_up || self.offset > 1
+    }
+}
+
+/// The stream of `INFO replication`.
+pub fn stream(info: &str) -> Stream {
+    let id = field(info, "master_replid").unwrap_or_default().to_owned();
+    match role(info) {
+        Role::Master => Stream { id, offset: number(info, "master_repl_offset"), link_up: true },
+        // It keeps the count without its master.
+        Role::Replica { link_up, .. } => {
+            Stream { id, offset: number(info, "slave_repl_offset"), link_up }
+        }
+    }
+}
+
+fn number(info: &str, name: &str) -> u64 {
+    field(info, name).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Where a replica looks for its master, from `INFO replication`; `None` where that is a name.
+pub fn followed(info: &str) -> Option<SocketAddr> {
+    let host = field(info, "master_host")?.parse().ok()?;
+    Some(SocketAddr::new(host, field(info, "master_port")?.parse().ok()?))
+}
+
+/// For how long the link of a replica has been down, from `INFO replication`. `None`: it is up, or
+/// has never been since the start, where the server says -1.
+pub fn down_for(info: &str) -> Option<Duration> {
+    field(info, "master_link_down_since_seconds")?.parse().ok().map(Duration::from_secs)
 }
 
 /// `7.0.15`, or `valkey 8.1.1`, from `INFO server`. Valkey reports a fixed `redis_version` besides.
@@ -69,6 +114,26 @@ mod tests {
         let up = REPLICA.replace("down", "up");
         assert_eq!(role(&up), Role::Replica { link_up: true, synced_once: true });
         assert_eq!(role("role:master\r\n"), Role::Master);
+    }
+
+    #[test]
+    fn stream_is_that_of_the_role() {
+        let tail = "slave_repl_offset:7\r\nmaster_replid:ab\r\nmaster_repl_offset:9\r\n";
+        let replica = stream(&format!("{REPLICA}{tail}"));
+        assert_eq!(replica, Stream { id: "ab".to_owned(), offset: 7, link_up: false });
+        let master = stream(&format!("role:master\r\n{tail}"));
+        assert_eq!(master, Stream { id: "ab".to_owned(), offset: 9, link_up: true });
+    }
+
+    #[test]
+    fn replica_follows_a_literal_address() {
+        assert_eq!(followed(REPLICA), "10.0.0.1:6379".parse().ok());
+        assert_eq!(followed(&REPLICA.replace("10.0.0.1", "redis-0")), None);
+        assert_eq!(
+            followed(&REPLICA.replace("10.0.0.1", "fd00::1")),
+            "[fd00::1]:6379".parse().ok()
+        );
+        assert_eq!(followed("role:master\r\n"), None);
     }
 
     #[test]

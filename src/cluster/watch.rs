@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::health::{Answer, Membership, Observation, Phase, Role, Silence};
+use crate::health::{Answer, Membership, Observation, Role, Silence};
 use crate::redis::Failure;
 
 use super::model::Own;
@@ -15,10 +15,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing is known yet.
-    pub fn new(now: Instant, cluster_enabled: bool) -> Watch {
-        let mut seen = Observation::unknown(now, Phase::Running(now));
-        seen.cluster_enabled = cluster_enabled;
+    /// Goes on from what is on the board: nothing, or what a keeper saw that panicked.
+    pub fn new(board: Observation, cluster_enabled: bool) -> Watch {
+        let mut seen = Observation { cluster_enabled, ..board };
         if !cluster_enabled {
             seen.membership = Membership::NotWanted;
         }
@@ -39,6 +38,7 @@ impl Watch {
     pub fn failed(&mut self, now: Instant, failure: &Failure) {
         match failure {
             Failure::Silent(error) => self.silent(now, error),
+            Failure::Closed => self.silent(now, "connection refused"),
             Failure::Said(answer) => self.said(now, answer.clone()),
             Failure::Garbage(what) => self.said(now, Answer::Strange(what.clone())),
             Failure::Ours(what) => {

@@ -62,6 +62,9 @@ pub struct ServerConfig {
     pub announce: Announce,
     /// `cluster-node-timeout`.
     pub node_timeout: Duration,
+    /// `cluster-manual-failover-timeout` (Valkey 8.1+): how long a replica that was told to take
+    /// over may try, and its master does not write. Redis has the same 5 s fixed.
+    pub manual_failover_timeout: Duration,
     /// What is on disk, and where.
     pub persistence: Persistence,
     /// TLS.
@@ -235,6 +238,7 @@ impl ServerConfig {
             renamed: BTreeMap::new(),
             announce: Announce::default(),
             node_timeout: Duration::from_secs(15),
+            manual_failover_timeout: Duration::from_secs(5),
             persistence: Persistence::default(),
             tls: Tls::default(),
             shutdown_timeout: Duration::from_secs(10),
@@ -251,6 +255,12 @@ impl ServerConfig {
             Some(name) if name.is_empty() => None,
             Some(name) => Some(name),
         }
+    }
+
+    /// The same as a word to send. A command that was renamed to nothing is sent as it is, so that
+    /// the server says what is wrong.
+    pub fn word(&self, command: &str) -> String {
+        self.command(command).unwrap_or(command).to_owned()
     }
 
     /// How we log in: as the user said, else as the user `default` with `requirepass`, else as a

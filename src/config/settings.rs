@@ -36,6 +36,8 @@ pub enum Variable {
     Shards,
     /// `REJOIN_REPLICAS`
     Replicas,
+    /// `REJOIN_ON_LOST_SHARD`
+    OnLostShard,
     /// `REJOIN_SERVICE`
     Service,
     /// `REJOIN_PEERS`
@@ -44,6 +46,8 @@ pub enum Variable {
     Http,
     /// `REJOIN_HANDOVER_TIMEOUT`
     HandoverTimeout,
+    /// `REJOIN_PREFER_HOME`
+    PreferHome,
     /// `REJOIN_USERNAME`
     Username,
     /// `REJOIN_PASSWORD`, the one without a flag: an argument list is for all to read.
@@ -58,15 +62,17 @@ pub enum Variable {
 
 impl Variable {
     /// All of them.
-    pub const ALL: [Variable; 13] = [
+    pub const ALL: [Variable; 15] = [
         Variable::PodIp,
         Variable::PodName,
         Variable::Shards,
         Variable::Replicas,
+        Variable::OnLostShard,
         Variable::Service,
         Variable::Peers,
         Variable::Http,
         Variable::HandoverTimeout,
+        Variable::PreferHome,
         Variable::Username,
         Variable::Password,
         Variable::PasswordFile,
@@ -81,10 +87,12 @@ impl Variable {
             Variable::PodName => "POD_NAME",
             Variable::Shards => "REJOIN_SHARDS",
             Variable::Replicas => "REJOIN_REPLICAS",
+            Variable::OnLostShard => "REJOIN_ON_LOST_SHARD",
             Variable::Service => "REJOIN_SERVICE",
             Variable::Peers => "REJOIN_PEERS",
             Variable::Http => "REJOIN_HTTP",
             Variable::HandoverTimeout => "REJOIN_HANDOVER_TIMEOUT",
+            Variable::PreferHome => "REJOIN_PREFER_HOME",
             Variable::Username => "REJOIN_USERNAME",
             Variable::Password => "REJOIN_PASSWORD",
             Variable::PasswordFile => "REJOIN_PASSWORD_FILE",

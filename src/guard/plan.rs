@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::cluster::model::{Table, is_healthy};
+use crate::cluster::model::{Peer, Report, Table, is_healthy};
 use crate::health::Answer;
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::Failure;
@@ -23,26 +23,6 @@ const ELECTION_MIN: Duration = Duration::from_secs(5);
 /// How long masters that may not be able to vote are waited for. One that restarts with its data is
 /// back by then, and the links to one that is gone are down.
 const VOTERS_PATIENCE: Duration = Duration::from_secs(2);
-
-/// One address that was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Where.
-    pub at: SocketAddr,
-    /// What came back.
-    pub answer: Result<Said, Failure>,
-}
-
-/// What a server said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its view of the cluster.
-    pub table: Table,
-    /// Its keys.
-    pub keys: u64,
-    /// How much of its master's stream a replica has, in bytes (`slave_repl_offset`).
-    pub offset: u64,
-}
 
 /// Where the guard stands in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +50,7 @@ impl Moment {
     /// How long after an order an election may still run: voters do not vote twice for the same
     /// master's replicas within two node timeouts (`clusterSendFailoverAuthIfNeeded` in
     /// `src/cluster.c`), so an order before that only disturbs.
-    fn election(&self) -> Duration {
+    pub(super) fn election(&self) -> Duration {
         ELECTION_MIN.max(self.node_timeout * 2)
     }
 }
@@ -97,6 +77,12 @@ pub enum Start {
     NoKeys,
     /// These replicas answered nothing for [`SILENCE_BOUND`], and no other has keys.
     Silent(Vec<NodeId>),
+    /// Nobody who answers knows a master at our address.
+    Nobody,
+    /// The master that had our address lives elsewhere.
+    Elsewhere(NodeId),
+    /// A master had our address, in a cluster that nothing shows to be ours.
+    Stranger(NodeId),
 }
 
 /// Why it may not start yet.
@@ -115,6 +101,14 @@ pub enum Wait {
     Voters(NodeId),
     /// This replica has the data, and was told to take over.
     Election(NodeId),
+    /// The search for the other pods has no answer; why.
+    Search(String),
+    /// Nobody has heard from this address yet.
+    Quiet(SocketAddr),
+    /// The master that had our address lives elsewhere; its replica still looks for it here.
+    Elsewhere(NodeId),
+    /// A master had our address, in a cluster that nothing shows to be ours.
+    Stranger(NodeId),
 }
 
 /// A replica that is to become the master.
@@ -122,6 +116,8 @@ pub enum Wait {
 pub struct Promotion {
     /// Its id.
     pub id: NodeId,
+    /// The master whose place it takes.
+    pub master: NodeId,
     /// Where it answers.
     pub at: SocketAddr,
     /// How.
@@ -139,14 +135,14 @@ pub enum How {
 
 impl Step {
     /// What to do after everybody was asked.
-    pub fn new(claim: &Claim, replies: &[Reply], moment: Moment) -> Step {
-        let knowing = Members::new(claim, replies);
+    pub fn new(claim: &Claim, peers: &[Peer], moment: Moment) -> Step {
+        let knowing = Members::new(claim, peers);
         if let Some(owner) = knowing.said().find_map(|(_, said)| replaced(claim, &said.table)) {
             return Step::Start(Start::Replaced(owner));
         }
         match knowing.best_replica() {
             Some((at, best)) => promotion(&knowing, at, best, moment),
-            None => without_candidate(&knowing, replies, moment),
+            None => without_candidate(&knowing, peers, moment),
         }
     }
 }
@@ -155,28 +151,28 @@ impl Step {
 /// address leads to may be a stranger by now.
 struct Members<'a> {
     claim: &'a Claim,
-    said: Vec<(SocketAddr, &'a Said)>,
+    said: Vec<(SocketAddr, &'a Report)>,
 }
 
 impl<'a> Members<'a> {
-    fn new(claim: &'a Claim, replies: &'a [Reply]) -> Members<'a> {
-        let said = replies.iter().filter_map(|reply| {
-            let said = reply.answer.as_ref().ok()?;
+    fn new(claim: &'a Claim, peers: &'a [Peer]) -> Members<'a> {
+        let said = peers.iter().filter_map(|peer| {
+            let said = peer.answer.as_ref().ok()?;
             let known = claim.members.contains(&said.table.id());
-            (known || said.table.find(claim.id).is_some()).then_some((reply.at, said))
+            (known || said.table.find(claim.id).is_some()).then_some((peer.at, said))
         });
         Members { claim, said: said.collect() }
     }
 
-    fn said(&self) -> impl Iterator<Item = (SocketAddr, &'a Said)> {
+    fn said(&self) -> impl Iterator<Item = (SocketAddr, &'a Report)> {
         self.said.iter().copied()
     }
 
     /// The replica of ours that has keys and the most of our stream.
-    fn best_replica(&self) -> Option<(SocketAddr, &'a Said)> {
+    fn best_replica(&self) -> Option<(SocketAddr, &'a Report)> {
         self.said()
             .filter(|(_, said)| is_replica_of(&said.table, self.claim.id) && said.keys > 0)
-            .max_by_key(|(_, said)| (said.offset, Reverse(said.table.id())))
+            .max_by_key(|(_, said)| (said.stream.offset, Reverse(said.table.id())))
     }
 
     /// All the replicas that the file or anybody who answers knows.
@@ -218,7 +214,7 @@ fn replaced(claim: &Claim, table: &Table) -> Option<NodeId> {
     (owner.id != claim.id && owner.config_epoch > claim.epoch).then_some(owner.id)
 }
 
-fn promotion(knowing: &Members<'_>, at: SocketAddr, best: &Said, moment: Moment) -> Step {
+fn promotion(knowing: &Members<'_>, at: SocketAddr, best: &Report, moment: Moment) -> Step {
     let id = best.table.id();
     let (how, patience) = match votes(knowing, &best.table) {
         Votes::Sure => (How::Force, Duration::ZERO),
@@ -240,7 +236,7 @@ fn promotion(knowing: &Members<'_>, at: SocketAddr, best: &Said, moment: Moment)
     if moment.waited < patience {
         return Step::Wait(Wait::Voters(id));
     }
-    Step::Promote(Promotion { id, at, how })
+    Step::Promote(Promotion { id, master: knowing.claim.id, at, how })
 }
 
 /// Whether most masters can vote.
@@ -261,8 +257,7 @@ enum Votes {
 /// that either it or we can reach forbids a take-over: beside a living majority that might cost
 /// data.
 fn votes(knowing: &Members<'_>, table: &Table) -> Votes {
-    let masters: Vec<_> =
-        table.nodes().filter(|node| node.flags.master && !node.slots.is_empty()).collect();
+    let masters: Vec<_> = table.owners().filter(|node| node.flags.master).collect();
     let needed = masters.len() / 2 + 1;
     let others = || masters.iter().filter(|node| node.id != knowing.claim.id);
     let (answers, linked) =
@@ -278,13 +273,13 @@ fn votes(knowing: &Members<'_>, table: &Table) -> Votes {
     }
 }
 
-fn without_candidate(knowing: &Members<'_>, replies: &[Reply], moment: Moment) -> Step {
+fn without_candidate(knowing: &Members<'_>, peers: &[Peer], moment: Moment) -> Step {
     let silent = knowing.silent_replicas();
     if silent.is_empty() {
         let none = knowing.replicas().is_empty();
         return Step::Start(if none { Start::NoReplica } else { Start::NoKeys });
     }
-    if let Some((at, answer)) = replies.iter().find_map(unclear) {
+    if let Some((at, answer)) = peers.iter().find_map(unclear) {
         return Step::Wait(Wait::Unclear { at, answer });
     }
     if moment.waited < SILENCE_BOUND {
@@ -296,15 +291,15 @@ fn without_candidate(knowing: &Members<'_>, replies: &[Reply], moment: Moment) -
 
 /// A server that lives, and will be able to say who it is; one that refuses our login once the
 /// secret is put right. It may be the replica that holds the data, so it is not passed over.
-fn unclear(reply: &Reply) -> Option<(SocketAddr, Answer)> {
-    match &reply.answer {
+pub(super) fn unclear(peer: &Peer) -> Option<(SocketAddr, Answer)> {
+    match &peer.answer {
         Err(Failure::Said(answer)) => match answer {
             Answer::Loading
             | Answer::Busy
             | Answer::MasterDown
             | Answer::MaxClients
             | Answer::Refused(_)
-            | Answer::HungUp => Some((reply.at, answer.clone())),
+            | Answer::HungUp => Some((peer.at, answer.clone())),
             Answer::Ok | Answer::Other(_) | Answer::Strange(_) => None,
         },
         _ => None,
@@ -321,6 +316,12 @@ impl fmt::Display for Start {
                 let bound = SILENCE_BOUND.as_secs();
                 write!(f, "no answer within {bound} s from its replica {}", Ids(silent))
             }
+            Start::Nobody => f.write_str("nobody who answers knows a master at its address"),
+            Start::Elsewhere(id) => write!(f, "{id}, which had its address, lives elsewhere"),
+            Start::Stranger(id) => write!(
+                f,
+                "{id} had its address, in a cluster that most pods found do not belong to"
+            ),
         }
     }
 }
@@ -337,6 +338,16 @@ impl fmt::Display for Wait {
                 "replica {id} has the data, and it is not sure that most masters can vote for it"
             ),
             Wait::Election(id) => write!(f, "replica {id} has the data, and is to take over"),
+            Wait::Search(why) => write!(f, "the search for the other pods has no answer: {why}"),
+            Wait::Quiet(at) => write!(f, "no answer yet from {at}"),
+            Wait::Elsewhere(id) => {
+                write!(f, "{id} lives elsewhere, and a replica of it still looks for it here")
+            }
+            Wait::Stranger(id) => write!(
+                f,
+                "{id} had its address, in a cluster that most pods found do not belong to; \
+                 waits until another node there has its slots"
+            ),
         }
     }
 }

@@ -11,7 +11,7 @@ const QUOTED_MAX: usize = 200;
 /// nothing at all to [`SILENT_ATTEMPTS`] attempts over more than `bound`.
 ///
 /// - Not started yet: alive; what is waited for has bounds of its own.
-/// - Any reply, errors included: alive (`redis-facts`, probes).
+/// - Any reply, errors included: alive.
 /// - Leaving: alive. A server that saves on its way out answers nothing for as long as the disk
 ///   takes, and to kill it then would lose what it saves; the pod's grace period bounds it.
 /// - A keeper that no longer looks proves nothing: silence is counted up to its last look.

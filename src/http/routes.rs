@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
 
 use crate::board::Board;
 use crate::health::Verdict;
@@ -12,17 +12,19 @@ use crate::telemetry::metrics::{self, Metrics};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// The answer to a request of `method` for `path`.
-pub fn respond(method: &Method, path: &str, board: &Board, metrics: &Metrics) -> Response<String> {
+/// The answer to a request of `method` for the path and query in `uri`.
+pub fn respond(method: &Method, uri: &Uri, board: &Board, metrics: &Metrics) -> Response<String> {
     let now = Instant::now();
-    let route: fn(&Board, &Metrics, Instant) -> Response<String> = match path {
-        "/livez" => |board, _, now| verdict(board.probes(now).live),
-        "/readyz" => |board, _, now| verdict(board.probes(now).ready),
-        "/startupz" => |board, _, now| verdict(board.probes(now).startup),
-        "/metrics" => scrape,
-        "/status" => status,
+    let answer: &dyn Fn() -> Response<String> = match uri.path() {
+        "/livez" => &|| verdict(board.probes(now).live),
+        "/readyz" => &|| verdict(board.probes(now).ready),
+        "/startupz" => &|| verdict(board.probes(now).startup),
+        "/metrics" => &|| scrape(board, metrics, now),
+        "/status" => &|| status(board, now),
+        "/status.txt" => &|| table(board, now, uri.query().unwrap_or_default()),
         _ => {
-            let known = "no such path; there are /livez /readyz /startupz /metrics /status\n";
+            let known =
+                "no such path; there are /livez /readyz /startupz /metrics /status /status.txt\n";
             return response(StatusCode::NOT_FOUND, TEXT, known.to_owned());
         }
     };
@@ -32,7 +34,7 @@ pub fn respond(method: &Method, path: &str, board: &Board, metrics: &Metrics) ->
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    route(board, metrics, now)
+    answer()
 }
 
 fn verdict(verdict: Verdict) -> Response<String> {
@@ -47,7 +49,14 @@ fn scrape(board: &Board, metrics: &Metrics, now: Instant) -> Response<String> {
     }
 }
 
-fn status(board: &Board, _: &Metrics, now: Instant) -> Response<String> {
+/// What `query` asks for, as in `width=120&color`.
+fn table(board: &Board, now: Instant, query: &str) -> Response<String> {
+    let color = query.split('&').any(|word| word == "color");
+    let width = query.split('&').find_map(|word| word.strip_prefix("width=")?.parse().ok());
+    response(StatusCode::OK, TEXT, board.status(now).render(color, width))
+}
+
+fn status(board: &Board, now: Instant) -> Response<String> {
     match serde_json::to_string_pretty(&board.status(now)) {
         Ok(text) => response(StatusCode::OK, JSON, text + "\n"),
         Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),

@@ -77,6 +77,16 @@ impl Drop for Release {
 }
 
 #[cfg(test)]
+impl Release {
+    /// One of no init, and whether it was dropped.
+    pub(crate) fn observed() -> (Release, impl Fn() -> bool) {
+        let requests = Requests::open().expect("an eventfd");
+        let release = Release(Arc::clone(&requests));
+        (release, move || requests.released.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -54,6 +54,9 @@ impl Status {
                 page.line("", &format!("  {:>7.1} s ago  {}", step.age_s, step.what));
             }
         }
+        if let Some(handover) = &self.handover {
+            page.line(YELLOW, &format!("leaving: {}", handover.said));
+        }
         page.line("", "");
         for Verdict { ok, reason } in [&self.probes.live, &self.probes.ready, &self.probes.startup]
         {
@@ -234,7 +237,7 @@ fn cut(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Held, Step};
+    use super::super::{Handover, Held, Step};
     use super::*;
 
     fn node(pod: u32, master: Option<u32>, slots: &str) -> Node {
@@ -316,6 +319,14 @@ mod tests {
     }
 
     #[test]
+    fn every_width_is_survived() {
+        for width in (0..200).chain([u16::MAX]) {
+            let text = six().render(false, Some(width));
+            assert!(text.starts_with("redis-0: ") && text.contains("held back"), "{width}: {text}");
+        }
+    }
+
+    #[test]
     fn holds_steps_and_verdicts_are_shown() {
         let mut status = six();
         let held = ("no-copy-left", "shard 2", "all its copies are gone");
@@ -323,8 +334,12 @@ mod tests {
             vec![Held { kind: held.0.into(), about: held.1.into(), reason: held.2.into() }];
         let what = "met redis-1 at 10.0.0.1:6379";
         status.acting = vec![Step { kind: "meet".into(), what: what.into(), age_s: 12.5 }];
+        let said = "waits with the hand-over: it still syncs".to_owned();
+        status.handover = Some(Handover { said, ..Handover::default() });
         let text = status.render(false, None);
-        for part in ["shard 2 (no-copy-left): all its copies are gone", what, "not known yet"] {
+        let leaving = "leaving: waits with the hand-over: it still syncs";
+        let held = "shard 2 (no-copy-left): all its copies are gone";
+        for part in [held, what, leaving, "not known yet"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -8,7 +8,8 @@
 //! | `rejoin_actions_total{kind}` | what the keeper did |
 //! | `rejoin_holds{kind}` | what it does not do at present, by kind of reason |
 //! | `rejoin_agent_restarts_total` | the second thread ended and was started again |
-//! | `rejoin_handover_seconds` | length of the last hand-over; absent before the first |
+//! | `rejoin_handover_seconds{phase}` | the hand-over: `choose`, `order`, `linger`; absent before |
+//! | `rejoin_handover_lag_bytes{replica}` | how far the replica that took over was behind |
 //! | `rejoin_log_lines_lost_total` | log lines that stderr did not take |
 //! | `rejoin_server_up` | 1 if the last attempt to reach the server was answered, else 0 |
 //! | `rejoin_server_answer_age_seconds` | age of its last answer; absent before the first |
@@ -42,6 +43,18 @@ struct Probe {
     probe: String,
 }
 
+/// A label called `phase`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    phase: &'static str,
+}
+
+/// A label called `replica`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Replica {
+    replica: String,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics that are counted as things happen; the rest is read from the [`Board`] when asked
@@ -50,8 +63,9 @@ type Seconds = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     rounds: Counter,
     actions: Family<Kind, Counter>,
-    /// Zero before the first hand-over, and not shown then.
-    handover: Seconds,
+    /// Empty before the hand-over, and not shown then.
+    handover: Family<Stage, Seconds>,
+    lag: Family<Replica, Gauge>,
 }
 
 impl Metrics {
@@ -65,9 +79,15 @@ impl Metrics {
         self.actions.get_or_create_owned(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// A hand-over took this long.
-    pub fn handover(&self, took: Duration) {
-        self.handover.set(took.as_secs_f64());
+    /// A phase of the hand-over took this long.
+    pub fn handover(&self, phase: &'static str, took: Duration) {
+        self.handover.get_or_create_owned(&Stage { phase }).set(took.as_secs_f64());
+    }
+
+    /// The replica with this id took over, and was so far behind.
+    pub fn handover_lag(&self, replica: &str, bytes: u64) {
+        let lag = self.lag.get_or_create_owned(&Replica { replica: replica.to_owned() });
+        lag.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// All metrics as of `now`, as [`CONTENT_TYPE`] says.
@@ -91,10 +111,10 @@ impl Metrics {
         let restarts = Counter::<u64, AtomicU64>::default();
         restarts.inc_by(board.agent_restarts());
         registry.register("agent_restarts", "Restarts of the second thread", restarts);
-        if self.handover.get() > 0.0 {
-            let help = "Length of the last hand-over in seconds";
-            registry.register("handover_seconds", help, self.handover.clone());
-        }
+        let help = "Length of the phases of the hand-over in seconds";
+        registry.register("handover_seconds", help, self.handover.clone());
+        let help = "How far the replica that took over was behind, in bytes";
+        registry.register("handover_lag_bytes", help, self.lag.clone());
         let lost = Counter::<u64, AtomicU64>::default();
         lost.inc_by(super::logs::lines_lost());
         registry.register("log_lines_lost", "Log lines that stderr did not take", lost);
@@ -162,7 +182,8 @@ mod tests {
         metrics.round();
         metrics.action("meet");
         metrics.action("meet");
-        metrics.handover(Duration::from_millis(8));
+        metrics.handover("order", Duration::from_millis(8));
+        metrics.handover_lag("5f3c", 14);
         let text = metrics.encode(&board, now + Duration::from_millis(1500)).unwrap();
         for line in [
             concat!("rejoin_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -174,7 +195,8 @@ mod tests {
             "rejoin_holds{kind=\"a\"} 2",
             "rejoin_holds{kind=\"b\"} 1",
             "rejoin_agent_restarts_total 1",
-            "rejoin_handover_seconds 0.008",
+            "rejoin_handover_seconds{phase=\"order\"} 0.008",
+            "rejoin_handover_lag_bytes{replica=\"5f3c\"} 14",
             "rejoin_server_up 1",
             "rejoin_server_answer_age_seconds 1.5",
             "# EOF",

@@ -4,8 +4,8 @@
 mod faults;
 mod held;
 mod later;
-mod names;
-mod ordered;
+pub(crate) mod names;
+pub(crate) mod ordered;
 mod whole;
 
 use std::fmt::Debug;

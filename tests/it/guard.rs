@@ -8,16 +8,14 @@ mod promoted;
 
 use std::time::Duration;
 
-use redis::cluster::{ClusterClient, ClusterConnection};
-
 use crate::support::fleet::{Fleet, Recipe};
+pub(crate) use crate::support::keys::{assert_keys, keys, write_keys};
 use crate::support::pod::Pod;
 use crate::support::server::{Server, servers};
 use crate::support::wait::wait_ok;
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
-const KEYS: usize = 100;
 /// What the log and the probes say of a server that is not started yet.
 const HELD: &str = "it would start as a master without its data";
 
@@ -41,28 +39,8 @@ fn fleet_with_keys(server: &Server) -> Fleet {
 #[track_caller]
 fn with_keys(fleet: Fleet) -> Fleet {
     fleet.wait_whole(LIMIT);
-    let mut client = client(&fleet);
-    for n in 0..KEYS {
-        redis::cmd("SET").arg(format!("key-{n}")).arg(n).query::<()>(&mut client).unwrap();
-    }
-    wait_copied(&fleet);
+    write_keys(&fleet);
     fleet
-}
-
-/// Waits until every replica has as many keys as its master: in ordinal order they come after the
-/// masters, and follow them in turn.
-#[track_caller]
-fn wait_copied(fleet: &Fleet) {
-    let masters = fleet.pods.iter().filter(|pod| {
-        pod.field(&["INFO", "replication"], "role").is_ok_and(|role| role == "master")
-    });
-    let shards = masters.count();
-    for (ordinal, replica) in fleet.pods.iter().enumerate().skip(shards) {
-        wait_ok(LIMIT, &format!("{} to have the keys", replica.name()), || {
-            let (a, b) = (keys(&fleet.pods[ordinal % shards])?, keys(replica)?);
-            if a == b { Ok(()) } else { Err(format!("{a} and {b} keys")) }
-        });
-    }
 }
 
 /// The oldest version and the newest of the last kind, at once, since it mostly waits.
@@ -75,29 +53,6 @@ fn in_two_versions(check: impl Fn(&Server) + Sync) {
             scope.spawn(|| check(last));
         }
     });
-}
-
-fn client(fleet: &Fleet) -> ClusterConnection {
-    let url = |pod: &Pod| match &pod.password {
-        Some(password) => format!("redis://:{password}@{}/", pod.address()),
-        None => format!("redis://{}/", pod.address()),
-    };
-    let nodes: Vec<String> = fleet.pods.iter().map(url).collect();
-    ClusterClient::new(nodes).unwrap().get_connection().unwrap()
-}
-
-#[track_caller]
-fn assert_keys(fleet: &Fleet) {
-    let mut client = client(fleet);
-    for n in 0..KEYS {
-        let found: Option<usize> =
-            redis::cmd("GET").arg(format!("key-{n}")).query(&mut client).unwrap();
-        assert_eq!(found, Some(n));
-    }
-}
-
-fn keys(pod: &Pod) -> Result<String, String> {
-    pod.text(&["DBSIZE"])
 }
 
 /// The cluster's epoch, as the pod knows it: each failover makes it grow by one.

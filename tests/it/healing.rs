@@ -2,6 +2,9 @@
 //! whoever answers where they have been, the cluster is whole again, and nobody else's is touched.
 
 mod addresses;
+mod losses;
+mod lost_shard;
+mod same_address;
 mod strangers;
 mod troubles;
 mod volumes;
@@ -12,8 +15,6 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use redis::cluster::{ClusterClient, ClusterConnection};
-
 use crate::forming::recipe;
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::{PORT, Pod};
@@ -21,11 +22,10 @@ use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
 pub(crate) use crate::forming::{LIMIT, held, in_every_version, wait_all_ready, wait_held};
-
-const KEYS: usize = 100;
+pub(crate) use crate::support::keys::{KEYS, assert_keys, keys, write_keys};
 
 /// The usual node timeout: nobody is declared failed while a busy machine starts six pods.
-const PATIENT: Duration = Duration::from_secs(15);
+pub(crate) const PATIENT: Duration = Duration::from_secs(15);
 
 /// A node timeout for what has to fail first.
 const HASTY: Duration = Duration::from_millis(2500);
@@ -35,7 +35,7 @@ const HASTY: Duration = Duration::from_millis(2500);
 const BRISK: Duration = Duration::from_secs(5);
 
 /// Three masters with a replica each. What a killed server has acknowledged is on its disk.
-fn six(server: &Server, node_timeout: Duration) -> Recipe {
+pub(crate) fn six(server: &Server, node_timeout: Duration) -> Recipe {
     let mut recipe = Recipe { node_timeout, ..recipe(server, 3) };
     recipe.conf.push("appendfsync always".to_owned());
     recipe
@@ -43,7 +43,7 @@ fn six(server: &Server, node_timeout: Duration) -> Recipe {
 
 /// Six pods that have formed a cluster with keys in it, and know no addresses but their own ones
 /// and the spare ones.
-fn formed(server: &Server, node_timeout: Duration) -> Fleet {
+pub(crate) fn formed(server: &Server, node_timeout: Duration) -> Fleet {
     let mut fleet = Fleet::new(&six(server, node_timeout));
     form(&mut fleet);
     fleet
@@ -67,46 +67,10 @@ fn formed_on_own_addresses(server: &Server, node_timeout: Duration) -> Fleet {
     fleet
 }
 
-fn form(fleet: &mut Fleet) {
+pub(crate) fn form(fleet: &mut Fleet) {
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     write_keys(fleet);
-}
-
-fn client(fleet: &Fleet) -> ClusterConnection {
-    let nodes: Vec<String> =
-        fleet.pods.iter().map(|pod| format!("redis://{}/", pod.address())).collect();
-    let client = ClusterClient::new(nodes).expect("addresses");
-    client.get_connection().expect("a whole cluster")
-}
-
-/// Writes keys and waits until the replicas have them.
-fn write_keys(fleet: &Fleet) {
-    let mut client = client(fleet);
-    for n in 0..KEYS {
-        redis::cmd("SET").arg(format!("key-{n}")).arg(n).query::<()>(&mut client).expect("written");
-    }
-    wait_ok(LIMIT, "every key to have its copy", || {
-        let counts: Result<Vec<u64>, String> = fleet.pods.iter().map(keys).collect();
-        let sum: u64 = counts?.iter().sum();
-        if sum == 2 * KEYS as u64 { Ok(()) } else { Err(format!("{sum} copies")) }
-    });
-}
-
-/// How many keys the pod's server holds.
-fn keys(pod: &Pod) -> Result<u64, String> {
-    let text = pod.text(&["DBSIZE"])?;
-    text.parse().map_err(|error| format!("{}: {error}", pod.name()))
-}
-
-#[track_caller]
-fn assert_keys(fleet: &Fleet) {
-    let mut client = client(fleet);
-    for n in 0..KEYS {
-        let found: Option<usize> =
-            redis::cmd("GET").arg(format!("key-{n}")).query(&mut client).expect("read");
-        assert_eq!(found, Some(n));
-    }
 }
 
 /// What a failover changes of a pod.
@@ -188,7 +152,7 @@ fn lose_volume(pod: &Pod) {
 }
 
 /// Without variables of ours, as `fix-ip.sh` is used: nothing is formed, joined or forgotten.
-fn as_drop_in(fleet: &mut Fleet) {
+pub(crate) fn as_drop_in(fleet: &mut Fleet) {
     for pod in &mut fleet.pods {
         pod.env.remove("REJOIN_SHARDS");
         pod.env.remove("REJOIN_REPLICAS");

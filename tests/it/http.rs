@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rejoin::health::{Answer, Membership, Observation, Phase, Role};
 use rejoin::http::CONNECTIONS_MAX;
-use rejoin::probe::{PROBE_TIME, Probe, STATUS_TIME, ask, status};
+use rejoin::probe::{PROBE_TIME, Probe, STATUS_TIME, Shown, ask, status};
 use rejoin::status::{Node, Status};
 
 use served::{Served, is_closed, until};
@@ -116,10 +116,33 @@ fn status_of_a_thousand_nodes_arrives_as_it_was_written() {
     let nodes: Vec<Node> =
         (0..1000).map(|n| Node { id: format!("{n:040}"), ..Node::default() }).collect();
     all_is_well(&served, Status { nodes: nodes.clone(), ..Status::default() });
-    let seen = status(&[served.address], STATUS_TIME).unwrap();
+    let shown = |shown| status(&[served.address], shown, STATUS_TIME).unwrap();
+    let seen: Status = serde_json::from_str(&shown(Shown::Json)).unwrap();
     assert_eq!(seen.nodes, nodes);
     assert!(seen.probes.ready.ok);
     assert_eq!(seen.phase, "running");
+    let table = shown(Shown::Table { color: false, width: None });
+    for node in &nodes {
+        assert!(table.contains(&node.id), "{} in {table}", node.id);
+    }
+    assert!(!table.contains('\x1b'), "{table}");
+}
+
+#[test]
+fn table_has_the_colours_and_the_width_that_were_asked_for() {
+    let served = Served::new();
+    let nodes = vec![Node { id: "a".repeat(40), slots: "0-16383".repeat(9), ..Node::default() }];
+    all_is_well(&served, Status { nodes, ..Status::default() });
+    let shown = |color, width| {
+        status(&[served.address], Shown::Table { color, width }, STATUS_TIME).unwrap()
+    };
+    assert!(shown(true, None).contains("\x1b[32mlive: "));
+    let widest = |text: &str| {
+        let table = text.lines().filter(|line| line.starts_with(' '));
+        table.map(|line| line.chars().count()).max().unwrap()
+    };
+    assert!(widest(&shown(false, Some(60))) <= 60);
+    assert!(widest(&shown(false, None)) > 60);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The init, on real processes: as PID 1 of a namespace of its own and as an ordinary process.
-#![allow(clippy::disallowed_methods, reason = "tests start the program under test from outside")]
 
 mod ending;
-mod process;
 mod seam;
 mod signals;
 mod terminal;
@@ -10,10 +8,29 @@ mod transparent;
 mod tree;
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::init::process::{REJOIN, Running};
 use crate::support::left_out::left_out;
+use crate::support::process::run;
+use crate::support::running::{PATIENCE, Running};
+use crate::support::wait::wait_for;
+
+/// The program under test.
+const REJOIN: &str = env!("CARGO_BIN_EXE_rejoin");
+
+/// The children and seams that these tests need, built as an example beside the program.
+fn helper() -> PathBuf {
+    let path = PathBuf::from(REJOIN).with_file_name("examples").join("init_helper");
+    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
+    path
+}
+
+/// Waits for what costs little to look at.
+#[track_caller]
+fn wait_until(what: &str, state: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, state);
+}
 
 /// Where the init runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +46,7 @@ const UNSHARE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
 /// Both places, or only the first where namespaces cannot be made; that is said then.
 fn places() -> Vec<Place> {
     let mut probe = Command::new("unshare");
-    probe.args(UNSHARE).arg("true").stderr(Stdio::null());
-    if probe.status().is_ok_and(|status| status.success()) {
+    if run(probe.args(UNSHARE).arg("true")).status.success() {
         return vec![Place::Plain, Place::Pid1];
     }
     left_out("the init as PID 1: no permission for a process namespace (unshare --pid)");
@@ -62,7 +78,7 @@ fn start_in(place: Place, child: &[&OsStr]) -> Running {
 /// Starts the helper in a role under an init in that place.
 #[track_caller]
 fn start_helper(place: Place, role: &[&str]) -> Running {
-    let helper = process::helper();
+    let helper = helper();
     let mut child = vec![helper.as_os_str()];
     child.extend(role.iter().map(OsStr::new));
     start_in(place, &child)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod chaos;
 mod cli;
 mod commands;
 mod config;
@@ -11,6 +12,7 @@ mod guard;
 mod healing;
 mod http;
 mod init;
+mod leaving;
 mod model;
 mod nodes_conf;
 mod probes;

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "what is missing here fails the test, as it should")]
 
 mod ending;
+mod odd;
+mod panics;
 mod refusing;
 mod tls;
 mod working;

@@ -39,7 +39,7 @@ pub(super) fn number_of(ordinal: u32) -> u64 {
 }
 
 /// The ordinal that a fresh pod's number stands for.
-fn ordinal_of(number: u64) -> Option<u32> {
+pub(super) fn ordinal_of(number: u64) -> Option<u32> {
     FIRST_NUMBER.checked_sub(number).and_then(|ordinal| u32::try_from(ordinal).ok())
 }
 
@@ -142,7 +142,9 @@ fn unusable(view: &View) -> Vec<(String, Reason)> {
     let wrong = |failure: &Failure| {
         !matches!(
             failure,
-            Failure::Silent(_) | Failure::Said(Answer::Loading | Answer::Busy | Answer::HungUp)
+            Failure::Silent(_)
+                | Failure::Closed
+                | Failure::Said(Answer::Loading | Answer::Busy | Answer::HungUp)
         )
     };
     view.peers
@@ -197,7 +199,7 @@ fn pods_are_all(pods: &[Pod<'_>], shape: Shape) -> bool {
 /// A master that took its slots while this very cluster was formed: its seat's range, no more and
 /// no less, with its seat's number. Clients may have written to it already where
 /// `cluster-require-full-coverage` is off. A volume from elsewhere does not look like that.
-fn sits_in_its_seat(pod: &Pod<'_>, shape: Shape) -> bool {
+pub(super) fn sits_in_its_seat(pod: &Pod<'_>, shape: Shape) -> bool {
     let me = pod.table.me();
     ordinal_of(me.config_epoch)
         .is_some_and(|seat| seat < shape.shards && me.slots == [seat_range(seat, shape.shards)])

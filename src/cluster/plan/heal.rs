@@ -23,8 +23,11 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
             plan.hold(at, Reason::OtherCluster(pod.id()));
             continue;
         }
-        let why = if has_moved(line, at, pod.table.me().address.bus_port)
-            || pod.table.find(own.id()).is_none_or(|me| sees_us_elsewhere(me, settings.ip))
+        let why = if has_moved(line, at, pod.table.me())
+            || pod
+                .table
+                .find(own.id())
+                .is_none_or(|me| sees_us_elsewhere(me, settings.ip, own.me()))
         {
             Meet::Moved
         } else if is_outdated(view, pod) {
@@ -72,28 +75,30 @@ fn is_elsewhere(view: &View, settings: &Settings, pod: Pod<'_>) -> bool {
     if own.assigned() == 0 {
         return false;
     }
-    let is_owner = |node: &&Node| !node.slots.is_empty();
-    let known_owner = pod
-        .table
-        .nodes()
-        .filter(is_owner)
-        .any(|node| own.find(node.id).is_some_and(|line| !line.slots.is_empty()));
+    let known_owner =
+        pod.table.owners().any(|node| own.find(node.id).is_some_and(|line| !line.slots.is_empty()));
     let up = || pod.table.others().iter().filter(|node| is_up(&node.flags));
     let strangers = up().filter(|node| own.find(node.id).is_none()).count();
     !known_owner && strangers * 2 > up().count()
 }
 
-/// A healthy link is left alone whatever address it shows: a pod may announce another one.
+/// A link that shows as connected is no proof: it is, too, while its connection is only tried, and
+/// where packets are lost without a word that lasts for a node timeout. But it is left alone at the
+/// address that the pod itself names, since a pod may announce another one than where it answers.
 /// `noaddr` with the right address needs a MEET too: no PING ever clears it
 /// (`nodeUpdateAddressIfNeeded` returns early where the address is the same).
-fn has_moved(line: &Node, at: SocketAddr, bus_port: u16) -> bool {
-    let elsewhere = literal_ip(line) != Some(at.ip()) || line.address.bus_port != bus_port;
-    line.flags.noaddr || (!is_healthy(line) && elsewhere)
+fn has_moved(line: &Node, at: SocketAddr, said: &Node) -> bool {
+    let elsewhere =
+        literal_ip(line) != Some(at.ip()) || line.address.bus_port != said.address.bus_port;
+    let outdated = literal_ip(line) != Some(at.ip()) && literal_ip(line) != literal_ip(said);
+    line.flags.noaddr || outdated || (!is_healthy(line) && elsewhere)
 }
 
-fn sees_us_elsewhere(me: &Node, ip: Option<IpAddr>) -> bool {
+/// The same of what it says of us.
+fn sees_us_elsewhere(me: &Node, ip: Option<IpAddr>, said: &Node) -> bool {
     let elsewhere = ip.is_some() && literal_ip(me) != ip;
-    me.flags.noaddr || (!is_healthy(me) && elsewhere)
+    let outdated = elsewhere && literal_ip(me) != literal_ip(said);
+    me.flags.noaddr || outdated || (!is_healthy(me) && elsewhere)
 }
 
 /// It has not heard of our slots, or knows us in a role that we do not have. Gossip would tell it

@@ -7,6 +7,8 @@ use crate::config::shape::Shape;
 use crate::nodes_conf::{NodeId, SlotRange};
 use crate::redis::Failure;
 
+use super::Lost;
+
 /// One thing that is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -91,6 +93,8 @@ pub enum Reason {
     Stranger(NodeId),
     /// A pod holds keys outside the slots that it took while the cluster was formed.
     HoldsKeys(u64),
+    /// A member has so many keys and no slots, so that it cannot become a replica.
+    KeysWithoutSlots(u64),
     /// Part of this pod's slots is owned by another node.
     SlotsTaken {
         /// The slots of this pod's seat.
@@ -117,6 +121,32 @@ pub enum Reason {
     EmptyMaster(u64),
     /// The master that this pod is to follow is not reachable.
     MasterDown(NodeId),
+    /// No pod has a copy of a shard any more.
+    ShardLost(Lost),
+    /// The own master has been nowhere for a while, and this replica does not take over.
+    MasterGone(Lack),
+}
+
+/// What a replica lacks to take over from a master that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Too few masters are there to vote.
+    Voters {
+        /// How many are.
+        voters: usize,
+        /// How many votes it takes.
+        needed: usize,
+    },
+    /// The master is marked as failed, so the server stands for election by itself; it has not won.
+    Elected,
+    /// It is not known that what it holds is its master's.
+    Data,
+    /// It has been out of touch for longer than Redis allows.
+    Age,
+    /// This replica has more of the data.
+    Behind(NodeId),
+    /// It was told to, and the masters have not voted for it yet.
+    Votes,
 }
 
 impl Reason {
@@ -135,7 +165,7 @@ impl Reason {
             Reason::ForeignEpoch(_) => "foreign_epoch",
             Reason::SameId { .. } => "same_id",
             Reason::Stranger(_) => "stranger",
-            Reason::HoldsKeys(_) => "holds_keys",
+            Reason::HoldsKeys(_) | Reason::KeysWithoutSlots(_) => "holds_keys",
             Reason::SlotsTaken { .. } => "slots_taken",
             Reason::DataWithoutCluster(_) => "data_without_cluster",
             Reason::NoMajority => "no_majority",
@@ -143,6 +173,8 @@ impl Reason {
             Reason::NoSeat(_) => "no_seat",
             Reason::EmptyMaster(_) => "empty_master",
             Reason::MasterDown(_) => "master_down",
+            Reason::ShardLost(_) => "shard_lost",
+            Reason::MasterGone(_) => "master_gone",
         }
     }
 }
@@ -209,6 +241,11 @@ impl fmt::Display for Reason {
                 "it holds {keys} keys, so no cluster is formed over it; \
                  is this the volume of an older cluster?"
             ),
+            Reason::KeysWithoutSlots(keys) => write!(
+                f,
+                "a member without slots holds {keys} keys, which it would lose as a replica; if the \
+                 shard that they are of has them, empty its volume"
+            ),
             Reason::SlotsTaken { range, owner } => {
                 write!(f, "slots of its seat {range} are owned by {owner}")
             }
@@ -236,10 +273,45 @@ impl fmt::Display for Reason {
                 "this master has come back without keys, while its replica here holds {keys}; \
                  CLUSTER FAILOVER FORCE here keeps them, CLUSTER REPLICATE gives them up"
             ),
+            Reason::ShardLost(lost) => write!(
+                f,
+                "{lost}; restore the volume of one of these nodes, or, where the data may be lost \
+                 as in a cache, set REJOIN_ON_LOST_SHARD=recreate on all pods"
+            ),
             Reason::MasterDown(id) => write!(
                 f,
                 "the master of its shard, {id}, is not reachable; waits for it or its successor"
             ),
+            Reason::MasterGone(lack) => {
+                write!(f, "no pod answers as this master, and its replica here ")?;
+                lack.fmt(f)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lack::Voters { voters, needed } => write!(
+                f,
+                "cannot be elected: {voters} masters can vote, and it takes {needed}; bring the                  master back, or give it up with CLUSTER FAILOVER TAKEOVER here"
+            ),
+            Lack::Elected => f.write_str(
+                "has not been elected; it may have been out of touch for too long, or have started \
+                 without its master: bring the master back, or give up what only it has with \
+                 CLUSTER FAILOVER FORCE here",
+            ),
+            Lack::Data => f.write_str(
+                "may hold somebody else's data, copied from where the master was; bring the master \
+                 back, or give up what only it has with CLUSTER FAILOVER FORCE here",
+            ),
+            Lack::Age => f.write_str(
+                "has been out of touch for too long; bring the master back, or give up what only \
+                 it has with CLUSTER FAILOVER FORCE here",
+            ),
+            Lack::Behind(id) => write!(f, "waits for {id}, which has more of its data"),
+            Lack::Votes => f.write_str("was told to take over and waits for the masters' votes"),
         }
     }
 }

@@ -4,22 +4,29 @@
 //! NUMBER [epoch=N] [slots=A-B] [keys=N] [of=MASTER] [knows=N,N...] [sees=N:flag,N:flag...]
 //! ```
 //!
-//! `epoch=1` is the number that ordinal 0 takes, `epoch=2` that of ordinal 1, and so on.
+//! `epoch=1` is the number that ordinal 0 takes, `epoch=2` that of ordinal 1, and so on; `epoch=0`
+//! is above them all.
 //!
 //! Pod `N` has the id `nnn...` and the address 10.0.0.N. Each table shows the others as they are,
-//! but for what `sees` says. A number that is known but has no line is a node that is gone.
+//! but for what `sees` says; of itself, too. A number that is known but has no line is a node that is gone.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::*;
-use crate::cluster::model::{Own, Peer, Replication, Report, Table, seat_range};
+use crate::cluster::model::{Own, Past, Peer, Replication, Report, Table, seat_range};
+use crate::cluster::replies::Stream;
 use crate::health::{Answer, Role};
 use crate::nodes_conf::{Address, Flags, Node};
 use crate::redis::Failure;
 
 mod forming;
+mod homing;
 mod keeping;
+mod lost;
+mod stray;
+mod takeover;
 
 const SHAPE: Shape = Shape { shards: 3, replicas: 1 };
 
@@ -62,7 +69,8 @@ impl Spec {
             match key {
                 "epoch" => {
                     let first: u32 = value.parse().expect("1 for the number of ordinal 0");
-                    spec.epoch = form::number_of(first - 1);
+                    let above = form::number_of(0) + 1;
+                    spec.epoch = first.checked_sub(1).map_or(above, form::number_of);
                 }
                 "slots" => spec.slots = value.split(',').map(range).collect(),
                 "keys" => spec.keys = value.parse().expect("a count"),
@@ -105,7 +113,6 @@ impl Spec {
         };
         match flag {
             None => {}
-            Some("myself") => node.flags.myself = true,
             Some("fail") => (node.flags.fail, node.connected) = (true, false),
             Some("down") => node.connected = false,
             Some("noaddr") => {
@@ -118,6 +125,11 @@ impl Spec {
             }
             Some("natted") => node.address.ip = "192.0.2.1".to_owned(),
             Some("unassigned") => node.slots.clear(),
+            Some("slots") => node.slots = vec![range("0-5460")],
+            Some("lost") => {
+                (node.flags.fail, node.connected) = (true, false);
+                node.slots = vec![range("0-5460")];
+            }
             Some("owner") => {
                 (node.flags.fail, node.connected) = (true, false);
                 node.slots = vec![range("0-16383")];
@@ -130,7 +142,9 @@ impl Spec {
 
 /// The specs by number, and the table of one of them.
 fn table(specs: &BTreeMap<u8, Spec>, of: &Spec) -> Table {
-    let mut nodes = vec![of.line(Some("myself"))];
+    let mut me = of.line(of.sees.get(&of.number).map(String::as_str));
+    me.flags.myself = true;
+    let mut nodes = vec![me];
     for known in &of.knows {
         let gone = Spec { number: *known, ..Spec::default() };
         let flag = of.sees.get(known).map(String::as_str);
@@ -154,7 +168,12 @@ fn scene(text: &str) -> View {
         .map(|spec| Peer {
             at: at(spec.number),
             named: true,
-            answer: Ok(Report { table: table(&by_number, spec), keys: spec.keys }),
+            answer: Ok(Report {
+                table: table(&by_number, spec),
+                keys: spec.keys,
+                follows: None,
+                stream: Stream { id: "of the master".to_owned(), offset: 0, link_up: true },
+            }),
         })
         .collect();
     View {
@@ -167,15 +186,26 @@ fn scene(text: &str) -> View {
             replication: Replication {
                 role,
                 master_host: own.of.map(|master| ip(master).to_string()),
+                follows: own.of.map(at),
+                stream: Stream { id: "of the master".to_owned(), offset: 100, link_up: true },
+                down_for: None,
             },
         },
         discovery: Discovery::Done,
         peers,
+        past: Past::default(),
     }
 }
 
 fn settings(ordinal: u32) -> Settings {
-    Settings { ordinal: Some(ordinal), shape: Some(SHAPE), ip: None }
+    Settings {
+        ordinal: Some(ordinal),
+        shape: Some(SHAPE),
+        on_lost_shard: OnLostShard::Hold,
+        ip: None,
+        node_timeout: Duration::from_secs(15),
+        prefer_home: false,
+    }
 }
 
 /// The plan of the first pod of a scene, whose ordinal is its number.

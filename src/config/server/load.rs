@@ -366,6 +366,7 @@ mod tests {
              shutdown-on-sigterm NOSAVE now\ntls-auth-clients optional\ntls-cluster yes\n\
              cluster-announce-ip 1.2.3.4\ncluster-announce-port 1\ncluster-announce-bus-port 2\n\
              cluster-announce-tls-port 3\ncluster-announce-hostname h\nappendonly yes\n\
+             cluster-manual-failover-timeout 7000\n\
              appendfilename f\nappenddirname d\ndbfilename r\nbind 10.0.0.1 -::1\n",
         );
         assert_eq!(config.bind_source_addr.as_deref(), Some("10.0.0.1"));
@@ -373,6 +374,7 @@ mod tests {
         assert_eq!(config.aclfile.as_deref(), Some(Path::new("/cwd/a")));
         assert_eq!(config.users, ["alice", "bob"]);
         assert_eq!(config.node_timeout.as_millis(), 5000);
+        assert_eq!(config.manual_failover_timeout.as_millis(), 7000);
         assert_eq!(config.shutdown_timeout.as_secs(), 3);
         assert_eq!(config.shutdown_on_sigterm, ["nosave", "now"]);
         assert_eq!(config.tls.auth_clients, AuthClients::Optional);

@@ -133,6 +133,8 @@ impl Options {
             "cluster-node-timeout" => {
                 number(value, i64::MAX).map(|ms| config.node_timeout = Duration::from_millis(ms))
             }
+            "cluster-manual-failover-timeout" => number(value, i32::MAX.into())
+                .map(|ms| config.manual_failover_timeout = Duration::from_millis(ms)),
             "cluster-announce-ip" => {
                 announce.ip = text(value);
                 Ok(())

@@ -2,6 +2,7 @@
 //! stranger `f`, as tables of who says what.
 
 use super::*;
+use crate::cluster::replies::Stream;
 use crate::nodes_conf::{SlotRange, parse_reply};
 
 fn id(letter: char) -> NodeId {
@@ -43,21 +44,23 @@ fn line(myself: char, text: &str) -> String {
 }
 
 /// What `letter` says: keys, offset, and its table.
-fn says(letter: char, keys: u64, offset: u64, lines: &[&str]) -> Reply {
+fn says(letter: char, keys: u64, offset: u64, lines: &[&str]) -> Peer {
     let text: String = lines.iter().map(|text| line(letter, text)).collect();
     let table = Table::new(parse_reply(&text).unwrap()).unwrap();
-    Reply { at: at(letter), answer: Ok(Said { table, keys, offset }) }
+    let stream = Stream { id: String::new(), offset, link_up: true };
+    let report = Report { table, keys, stream, follows: None };
+    Peer { at: at(letter), named: true, answer: Ok(report) }
 }
 
-fn fails(letter: char, failure: Failure) -> Reply {
-    Reply { at: at(letter), answer: Err(failure) }
+fn fails(letter: char, failure: Failure) -> Peer {
+    Peer { at: at(letter), named: true, answer: Err(failure) }
 }
 
-fn silent(letter: char) -> Reply {
+fn silent(letter: char) -> Peer {
     fails(letter, Failure::Silent("connection refused".to_owned()))
 }
 
-fn busy(answer: Answer) -> Reply {
+fn busy(answer: Answer) -> Peer {
     fails('b', Failure::Said(answer))
 }
 
@@ -69,13 +72,13 @@ const REPLACED: [&str; 4] =
 
 /// After `waited` seconds; the node timeout is 15 s.
 #[track_caller]
-fn plans(replies: &[Reply], waited: u64, expected: Step) {
+fn plans(replies: &[Peer], waited: u64, expected: Step) {
     plans_after(replies, waited, None, expected);
 }
 
 /// The same with a last order to `b`, so many seconds ago.
 #[track_caller]
-fn plans_after(replies: &[Reply], waited: u64, order: Option<(How, u64)>, expected: Step) {
+fn plans_after(replies: &[Peer], waited: u64, order: Option<(How, u64)>, expected: Step) {
     let moment = Moment {
         waited: Duration::from_secs(waited),
         ordered: order.map(|(how, ago)| Order { to: id('b'), how, ago: Duration::from_secs(ago) }),
@@ -85,13 +88,13 @@ fn plans_after(replies: &[Reply], waited: u64, order: Option<(How, u64)>, expect
 }
 
 /// The answers of the other masters, with this table, and of others.
-fn with_masters(lines: &[&str], replies: &[Reply]) -> Vec<Reply> {
+fn with_masters(lines: &[&str], replies: &[Peer]) -> Vec<Peer> {
     let masters = ['d', 'e'].map(|letter| says(letter, 9, 9, lines));
     [&masters, replies].concat()
 }
 
 fn promote(letter: char, how: How) -> Step {
-    Step::Promote(Promotion { id: id(letter), at: at(letter), how })
+    Step::Promote(Promotion { id: id(letter), master: id('a'), at: at(letter), how })
 }
 
 #[test]

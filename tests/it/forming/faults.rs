@@ -4,16 +4,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::process::rest;
+use crate::support::rng::Rng;
 use crate::support::server::servers;
 
 use super::{LIMIT, forget_spares, lose_volume, recipe, wait_all_ready};
 
 /// The kills of one round lie in this time after the start.
-const SPAN_MS: u64 = 2500;
+const SPAN_MS: usize = 2500;
 /// A killed pod starts again within this time.
-const PAUSE_MS: u64 = 800;
+const PAUSE_MS: usize = 800;
 /// The most kills of one round.
-const KILLS: u64 = 8;
+const KILLS: usize = 8;
 
 /// `REJOIN_SEED`, else by the clock; printed, so that a failure can be played again.
 fn seed() -> u64 {
@@ -23,19 +24,6 @@ fn seed() -> u64 {
     };
     println!("REJOIN_SEED={seed}");
     seed
-}
-
-/// Numbers that are the same again for the same seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
 }
 
 /// One thing that happens to a pod.
@@ -54,12 +42,12 @@ enum Volumes {
 }
 
 /// When what happens to which pod, in order.
-fn schedule(random: &mut Random, pods: usize) -> Vec<(Duration, Event, usize)> {
-    let ms = Duration::from_millis;
+fn schedule(random: &mut Rng, pods: usize) -> Vec<(Duration, Event, usize)> {
+    let ms = |ms: usize| Duration::from_millis(ms as u64);
     let mut events: Vec<_> =
         (0..pods).map(|pod| (ms(random.below(300)), Event::Start, pod)).collect();
     for _ in 0..=random.below(KILLS) {
-        let pod = usize::try_from(random.below(pods as u64)).expect("a small number");
+        let pod = random.below(pods);
         let at = random.below(SPAN_MS);
         events.push((ms(at), Event::Kill, pod));
         events.push((ms(at + random.below(PAUSE_MS)), Event::Start, pod));
@@ -75,7 +63,7 @@ fn play(rounds: usize, shards: usize, replicas: usize, volumes: Volumes) {
     let servers = servers();
     std::thread::scope(|scope| {
         for round in 0..rounds {
-            let mut random = Random(seed + round as u64);
+            let mut random = Rng::new(seed + round as u64);
             let server = &servers[round % servers.len()];
             let recipe = Recipe { replicas, ..recipe(server, shards) };
             scope.spawn(move || play_round(&recipe, &mut random, volumes));
@@ -84,7 +72,7 @@ fn play(rounds: usize, shards: usize, replicas: usize, volumes: Volumes) {
 }
 
 /// Starts, kills and starts again as the numbers fall, and waits for one healthy cluster.
-fn play_round(recipe: &Recipe, random: &mut Random, volumes: Volumes) {
+fn play_round(recipe: &Recipe, random: &mut Rng, volumes: Volumes) {
     let shards = recipe.shards;
     let mut fleet = Fleet::new(recipe);
     forget_spares(&mut fleet);

@@ -1,15 +1,9 @@
 //! What must not be formed is held, with the reason in log and status; and once it is put right,
 //! it forms.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-
 use crate::support::fleet::Fleet;
+use crate::support::other::Other;
 use crate::support::pod::{PORT, Pod, Program};
-use crate::support::process::rest;
 use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
@@ -41,7 +35,7 @@ fn too_few_pods_wait_and_form_once_all_are_there() {
     fleet.pods[..4].iter_mut().for_each(Pod::start);
     fleet.pods[..4].iter().for_each(|pod| wait_waiting(pod, "4 of 6"));
     assert_nothing_formed(&fleet.pods);
-    fleet.pods[..4].iter().for_each(|pod| ready(pod).unwrap());
+    fleet.pods[..4].iter().for_each(|pod| wait_ok(LIMIT, "it to be ready", || ready(pod)));
     wait_formed(&mut fleet);
 }
 
@@ -190,47 +184,4 @@ fn address_that_says_nothing_does_not_hinder_the_rest() {
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(&fleet);
-}
-
-/// Something else than Redis that listens on an address, until it is dropped.
-struct Other {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Other {
-    /// Says the same to whoever has asked anything, and keeps the connection.
-    fn on(address: SocketAddr, says: &'static str) -> Self {
-        let listener = TcpListener::bind(address).expect("the address is ours");
-        listener.set_nonblocking(true).expect("a socket");
-        let ended = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::spawn({
-            let ended = Arc::clone(&ended);
-            move || {
-                let mut kept = Vec::new();
-                while !ended.load(Ordering::Relaxed) {
-                    match listener.accept() {
-                        Ok((mut stream, _)) => {
-                            if !says.is_empty() {
-                                let _ = stream.read(&mut [0; 1024]);
-                                let _ = stream.write_all(says.as_bytes());
-                            }
-                            kept.push(stream);
-                        }
-                        Err(_) => rest(std::time::Duration::from_millis(5)),
-                    }
-                }
-            }
-        });
-        Self { ended, thread: Some(thread) }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -2,40 +2,13 @@
 
 use std::net::IpAddr;
 
-use redis::cluster::{ClusterClient, ClusterConnection};
-
 use crate::support::fleet::{Fleet, Recipe};
+use crate::support::keys::{assert_keys, write_keys};
 use crate::support::pod::{Pod, Program};
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
 use super::{LIMIT, forget_spares, in_every_version, lose_volume, recipe, wait_all_ready};
-
-const KEYS: usize = 100;
-
-fn client(fleet: &Fleet) -> ClusterConnection {
-    let nodes: Vec<String> =
-        fleet.pods.iter().map(|pod| format!("redis://{}/", pod.address())).collect();
-    let client = ClusterClient::new(nodes).expect("addresses");
-    client.get_connection().expect("a whole cluster")
-}
-
-fn write_keys(fleet: &Fleet) {
-    let mut client = client(fleet);
-    for n in 0..KEYS {
-        redis::cmd("SET").arg(format!("key-{n}")).arg(n).query::<()>(&mut client).expect("written");
-    }
-}
-
-#[track_caller]
-fn assert_keys(fleet: &Fleet) {
-    let mut client = client(fleet);
-    for n in 0..KEYS {
-        let found: Option<usize> =
-            redis::cmd("GET").arg(format!("key-{n}")).query(&mut client).expect("read");
-        assert_eq!(found, Some(n));
-    }
-}
 
 #[test]
 fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forgotten() {

@@ -12,11 +12,11 @@ use crate::support::wait::{wait_for, wait_ok};
 use super::{LIMIT, assert_nothing_formed, ready, recipe, status, wait_all_ready, wait_waiting};
 
 /// The Service's full name in the tests.
-pub(super) const FULL: &str = "redis.shop.svc.cluster.local";
+pub(crate) const FULL: &str = "redis.shop.svc.cluster.local";
 
 /// A network of its own with a name server in it, and six pods that are told nothing but the name
 /// of their Service.
-pub(super) struct Named {
+pub(crate) struct Named {
     // Dropped in this order: the pods before what they stand on.
     pub fleet: Fleet,
     pub dns: Dns,
@@ -46,7 +46,7 @@ impl Named {
     }
 
     #[track_caller]
-    fn wait_formed(&self) {
+    pub fn wait_formed(&self) {
         self.fleet.wait_whole(LIMIT);
         wait_all_ready(&self.fleet);
     }
@@ -93,7 +93,7 @@ fn pods_whose_service_has_no_name_yet_are_ready_and_form_once_it_has() {
     };
     named.fleet.start_all();
     named.fleet.pods.iter().for_each(|pod| wait_waiting(pod, "1 of 6"));
-    named.fleet.pods.iter().for_each(|pod| ready(pod).unwrap());
+    named.fleet.pods.iter().for_each(|pod| wait_ok(LIMIT, "the pod to be ready", || ready(pod)));
     assert_nothing_formed(&named.fleet.pods);
     // A name without addresses is an answer as well.
     named.publish(&[]);

@@ -9,7 +9,7 @@ use super::{LIMIT, ready};
 
 /// Which pods the Service's name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Published {
+pub(crate) enum Published {
     /// All that were created (`publishNotReadyAddresses: true`).
     Created,
     /// Those that are ready.
@@ -17,7 +17,7 @@ enum Published {
 }
 
 /// Brings the name up to date, as the endpoints controller does.
-fn publish(named: &Named, published: Published) {
+pub(crate) fn publish(named: &Named, published: Published) {
     let pods = named.fleet.pods.iter().filter(|pod| pod.is_started());
     let is_in = |ready: bool| ready || published == Published::Created;
     let ips: Vec<IpAddr> = pods
@@ -28,7 +28,7 @@ fn publish(named: &Named, published: Published) {
 }
 
 #[track_caller]
-fn wait_ready(named: &Named, published: Published, ordinal: usize) {
+pub(crate) fn wait_ready(named: &Named, published: Published, ordinal: usize) {
     wait_ok(LIMIT, &format!("redis-{ordinal} to be ready"), || {
         publish(named, published);
         ready(&named.fleet.pods[ordinal])
@@ -36,7 +36,7 @@ fn wait_ready(named: &Named, published: Published, ordinal: usize) {
 }
 
 #[track_caller]
-fn form_in_order(named: &mut Named, published: Published) {
+pub(crate) fn form_in_order(named: &mut Named, published: Published) {
     for ordinal in 0..named.fleet.pods.len() {
         named.fleet.pods[ordinal].start();
         wait_ready(named, published, ordinal);
@@ -45,7 +45,7 @@ fn form_in_order(named: &mut Named, published: Published) {
 }
 
 #[track_caller]
-fn wait_whole(named: &Named, published: Published) {
+pub(crate) fn wait_whole(named: &Named, published: Published) {
     wait_ok(LIMIT, "one healthy cluster", || {
         publish(named, published);
         named.fleet.whole()

@@ -23,7 +23,7 @@ fn master_without_a_living_replica_starts_after_a_bounded_wait_and_says_so() {
         wait_held(&fleet.pods[0], SILENT);
         fleet.pods[0].wait_answers(LIMIT);
         assert_log(&fleet.pods[0], STARTS);
-        assert_eq!(keys(&fleet.pods[0]).unwrap(), "0");
+        assert_eq!(keys(&fleet.pods[0]).unwrap(), 0);
         fleet.pods[3].start();
         fleet.wait_whole(LIMIT);
     });

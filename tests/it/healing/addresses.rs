@@ -1,15 +1,16 @@
 //! Pods come back on other addresses.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::support::fleet::{Fleet, Recipe};
-use crate::support::pod::Program;
+use crate::support::pod::{Pod, Program};
 use crate::support::server::{Server, any_server};
 use crate::support::wait::wait_ok;
 
 use super::{
-    BRISK, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, in_every_version, readdress, s,
-    say, seats, shifted, six, wait_all_ready, wait_healed,
+    BRISK, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, form, formed, in_every_version,
+    readdress, s, say, seats, shifted, six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// Redis' own floor: bare servers, all killed and started again on the addresses that they had.
@@ -117,6 +118,61 @@ fn pods_that_swap_addresses_are_whole_again() {
             wait_healed(&fleet, &format!("{what} swap addresses"), start);
         }
         assert_no_failover(server, &fleet, &before);
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+/// Six pods whose copies are given at once, so that a replica has a stranger's in no time.
+fn formed_with_prompt_copies(server: &Server) -> Fleet {
+    let mut recipe = six(server, BRISK);
+    recipe.conf.push("repl-diskless-sync-delay 0".to_owned());
+    let mut fleet = Fleet::new(&recipe);
+    form(&mut fleet);
+    fleet
+}
+
+/// Each master on the address of the next.
+fn masters_in_a_cycle(fleet: &Fleet) -> Vec<(usize, IpAddr)> {
+    (0..3).map(|n| (n, fleet.pods[(n + 1) % 3].ip)).collect()
+}
+
+/// Whether this pod's server is kept from being elected.
+fn kept_back(pod: &Pod) -> Result<bool, String> {
+    Ok(pod.view()?.me().is("nofailover"))
+}
+
+#[track_caller]
+fn wait_nobody_kept_back(fleet: &Fleet) {
+    wait_ok(LIMIT, "every pod to stand for election again", || {
+        fleet.pods.iter().try_for_each(|pod| match kept_back(pod)? {
+            true => Err(format!("{} does not", pod.name())),
+            false => Ok(()),
+        })
+    });
+}
+
+#[test]
+fn replica_that_has_copied_another_shards_master_waits_for_its_own() {
+    in_every_version(|server| {
+        let mut fleet = formed_with_prompt_copies(server);
+        let moves = masters_in_a_cycle(&fleet);
+        fleet.pods.iter_mut().for_each(|pod| _ = pod.kill());
+        for (ordinal, ip) in moves {
+            fleet.pods[ordinal].ip = ip;
+        }
+        // Its own master comes last.
+        fleet.pods[1..].iter_mut().for_each(Pod::start);
+        wait_ok(LIMIT, "the replica to copy a stranger, and not to be elected", || {
+            let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
+            let kept = kept_back(&fleet.pods[3])?;
+            if kept && link == "up" { Ok(()) } else { Err(format!("kept {kept}, link {link}")) }
+        });
+        wait_held(&fleet.pods[3], "master_gone");
+        let start = Instant::now();
+        fleet.pods[0].start();
+        wait_healed(&fleet, "the master of a replica that copied a stranger", start);
+        wait_nobody_kept_back(&fleet);
         wait_all_ready(&fleet);
         assert_keys(&fleet);
     });

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use crate::support::fleet::Fleet;
 use crate::support::pod::{PORT, Pod, Program};
+use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
 use super::{
     BRISK, HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, formed_on_own_addresses,
-    held, ids, in_every_version, lose_volume, readdress, s, say, wait_healed, wait_held,
+    held, id, ids, in_every_version, keys, lose_volume, readdress, s, say, seats, wait_all_ready,
+    wait_healed, wait_held,
 };
 
 /// Has every pod of both find the pods of both.
@@ -139,6 +141,118 @@ fn fresh_pod_that_finds_only_another_cluster_does_not_join_it() {
         }
         knows_only(&other, &theirs).unwrap();
         other.assert_whole();
+    });
+}
+
+/// A server of nobody's, where pod 0 is now. With a password nobody can copy it.
+fn stranger_for_first(fleet: &Fleet, password: Option<&str>) -> Pod {
+    let first = &fleet.pods[0];
+    let mut stranger = Pod::new(Program::Bare, &first.server, fleet.dir(), 66, first.ip);
+    stranger.conf.push("repl-diskless-sync-delay 0".to_owned());
+    if let Some(password) = password {
+        stranger.conf.push(format!("requirepass {password}"));
+        stranger.password = Some(password.to_owned());
+    }
+    stranger
+}
+
+/// Valkey 8.1 and later marks a node as failed as soon as another answers at its address, and
+/// elects a successor at once by itself, whatever that one has copied.
+fn elects_by_itself(server: &Server) -> bool {
+    server.kind() == "valkey" && server.is_at_least((8, 1))
+}
+
+#[test]
+fn replica_of_a_master_whose_address_a_stranger_has_takes_over() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, HASTY);
+        let master = id(&fleet.pods[0]);
+        let mut stranger = stranger_for_first(&fleet, Some("theirs"));
+        fleet.pods[0].kill();
+        let start = Instant::now();
+        stranger.start();
+        stranger.wait_answers(LIMIT);
+        wait_ok(LIMIT, "the replica to take over", || {
+            let view = fleet.pods[3].view()?;
+            let slots = view.me().slot_count();
+            let others = fleet.pods[1..].iter().all(|pod| {
+                pod.view().is_ok_and(|seen| seen.nodes[&view.myself].slot_count() == 5461)
+            });
+            if slots == 5461 && others { Ok(()) } else { Err(format!("{:?}", view.nodes[&master])) }
+        });
+        say(&fleet, &format!("stranger on a master's address: {}", s(start.elapsed())));
+        let ordered = fleet.pods[3].log().contains(&format!("take over from {master}"));
+        assert_eq!(ordered, !elects_by_itself(server), "who saw to it");
+        assert_eq!(stranger.view().unwrap().nodes.len(), 1, "it was met");
+        // And the pod comes back, elsewhere.
+        fleet.pods[0].ip = fleet.spare[0];
+        let start = Instant::now();
+        fleet.pods[0].start();
+        wait_healed(&fleet, "the former master back elsewhere", start);
+        assert_eq!(stranger.view().unwrap().nodes.len(), 1, "it was met");
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn master_that_comes_back_elsewhere_in_time_keeps_its_slots_from_its_replica() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, PATIENT);
+        let (before, master) = (seats(&fleet), id(&fleet.pods[0]));
+        let mut stranger = stranger_for_first(&fleet, Some("theirs"));
+        fleet.pods[0].kill();
+        stranger.start();
+        wait_ok(LIMIT, "the replica to lose its master's address", || {
+            let view = fleet.pods[3].view()?;
+            let lost = view.nodes[&master].is("noaddr") || view.me().slot_count() > 0;
+            if lost { Ok(()) } else { Err(format!("{:?}", view.nodes[&master])) }
+        });
+        fleet.pods[0].ip = fleet.spare[0];
+        let start = Instant::now();
+        fleet.pods[0].start();
+        wait_healed(&fleet, "a master back before its replica takes over", start);
+        assert!(!fleet.pods[3].log().contains("take over from"));
+        if !elects_by_itself(server) {
+            assert_eq!(seats(&fleet), before);
+        }
+        assert_keys(&fleet);
+    });
+}
+
+/// Redis copies whatever answers at its master's address.
+#[test]
+fn replica_that_has_copied_a_stranger_does_not_take_over() {
+    in_every_version(|server| {
+        if elects_by_itself(server) {
+            return println!("{}: left out, elects whoever has copied", server.name);
+        }
+        let mut fleet = formed(server, HASTY);
+        let before = seats(&fleet);
+        let mut stranger = stranger_for_first(&fleet, None);
+        fleet.pods[0].kill();
+        stranger.start();
+        wait_ok(LIMIT, "the replica to copy the emptiness", || {
+            let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
+            let keys = keys(&fleet.pods[3])?;
+            if keys == 0 && link == "up" { Ok(()) } else { Err(format!("{keys} keys, {link}")) }
+        });
+        wait_held(&fleet.pods[3], "master_gone");
+        drop(stranger);
+        // Without the link it is as it would be had it copied nobody.
+        wait_ok(LIMIT, "the link to be down", || {
+            let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
+            if link == "down" { Ok(()) } else { Err(link) }
+        });
+        wait_held(&fleet.pods[3], "master_gone");
+        // The data is all there once its master is.
+        fleet.pods[0].ip = fleet.spare[0];
+        let start = Instant::now();
+        fleet.pods[0].start();
+        wait_healed(&fleet, "the master back, its replica had copied a stranger", start);
+        assert!(!fleet.pods[3].log().contains("take over from"));
+        assert_eq!(seats(&fleet), before);
+        assert_keys(&fleet);
     });
 }
 

@@ -34,7 +34,6 @@ fn lose_and_heal(fleet: &mut Fleet, ordinals: &[usize], what: &str) {
         lose_volume(&fleet.pods[*n]);
     }
     for n in ordinals {
-        // Elsewhere: where its master was, a replica would copy whatever answers.
         fleet.pods[*n].ip = fleet.spare[*n];
         fleet.pods[*n].start();
     }
@@ -90,7 +89,7 @@ fn volumes_of_two_masters_lost_at_once_come_back() {
 }
 
 /// Removes what is in the volume by the start of its names.
-fn remove(pod: &Pod, starts: &[&str]) {
+pub(super) fn remove(pod: &Pod, starts: &[&str]) {
     for entry in fs::read_dir(pod.data()).expect("it is ours").flatten() {
         let name = entry.file_name().into_string().expect("a plain name");
         if !starts.iter().any(|start| name.starts_with(start)) {
@@ -139,7 +138,7 @@ fn lose_volume_of(fleet: &mut Fleet, ordinal: usize) {
 }
 
 /// Waits until the masters among the other pods serve every slot, and counts their copies.
-fn wait_served_by_others(fleet: &Fleet, ordinal: usize) -> u64 {
+pub(super) fn wait_served_by_others(fleet: &Fleet, ordinal: usize) -> u64 {
     let others = || fleet.pods.iter().filter(move |pod| pod.ordinal != ordinal);
     wait_ok(LIMIT, "the others to serve every slot", || {
         let mut slots = 0;

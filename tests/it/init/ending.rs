@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::{command_in, places};
-use crate::init::process::{REJOIN, finish};
+use super::{REJOIN, command_in, places};
 use crate::support::left_out::left_out;
+use crate::support::running::finish;
 
 #[track_caller]
 fn check(child: &[&str], expected: i32) {
@@ -40,6 +40,7 @@ fn options_after_the_command_are_the_commands_own() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "to see whether it is there at all")]
 fn exit_codes_are_those_of_tini_and_dumb_init() {
     for rival in ["tini", "dumb-init"] {
         if Command::new(rival).arg("true").status().is_err() {

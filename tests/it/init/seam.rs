@@ -4,7 +4,9 @@ use std::process::Command;
 
 use nix::libc;
 
-use crate::init::process::{Running, children, helper, status_field, wait_until};
+use super::{helper, wait_until};
+use crate::support::process::{children, send_number, state, status_field};
+use crate::support::running::Running;
 
 #[track_caller]
 fn start(role: &str, first: &str) -> Running {
@@ -66,7 +68,7 @@ fn child_that_ends_ends_the_hold() {
     let mut running = start("hold", "ready");
     running.signal(libc::SIGTERM);
     running.expect("held SIGTERM");
-    crate::init::process::signal(children(running.pid())[0], libc::SIGKILL);
+    send_number(children(running.pid())[0], libc::SIGKILL);
     assert_eq!(running.code(), 137);
 }
 
@@ -117,7 +119,6 @@ fn ignored_signal_does_not_end_the_wait() {
 fn stop_and_continue_work_during_the_wait() {
     let mut running = start("wait", "waiting");
     running.signal(libc::SIGTSTP);
-    let state = crate::init::process::state;
     wait_until("it stops", || state(running.pid()) == Some('T'));
     running.signal(libc::SIGCONT);
     wait_until("it goes on", || state(running.pid()) == Some('S'));

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::{Place, places, start_helper, start_script};
-use crate::init::process::{REJOIN, Running, children, signal, state, wait_until};
+use super::{Place, REJOIN, places, start_helper, start_script, wait_until};
+use crate::support::process::{children, send_number, state};
+use crate::support::running::Running;
 
 /// All that can be caught, 32 and 33 included, but SIGCHLD, which is about our own children.
 fn catchable() -> impl Iterator<Item = i32> {
@@ -94,14 +95,14 @@ fn stopped_child_is_no_exit() {
         let mut running = start_helper(place, &["signals"]);
         running.expect("ready");
         let child = children(running.pid())[0];
-        signal(child, libc::SIGSTOP);
+        send_number(child, libc::SIGSTOP);
         wait_until("the child is stopped", || state(child) == Some('T'));
         // Without a terminal the init goes on: it has probes to answer.
         running.signal(libc::SIGUSR2);
         wait_until("the init has gone on", || state(running.pid()) == Some('S'));
-        signal(child, libc::SIGCONT);
+        send_number(child, libc::SIGCONT);
         running.expect("12");
-        signal(child, libc::SIGKILL);
+        send_number(child, libc::SIGKILL);
         assert_eq!(running.code(), 137);
     }
 }

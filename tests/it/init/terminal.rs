@@ -10,8 +10,9 @@ use nix::libc;
 use nix::pty::openpty;
 use nix::unistd::tcgetpgrp;
 
-use super::{Place, UNSHARE, places};
-use crate::init::process::{PATIENCE, REJOIN, children, helper, signal, state, wait_until};
+use super::{Place, REJOIN, UNSHARE, helper, places, wait_until};
+use crate::support::process::{children, send_number, state};
+use crate::support::running::PATIENCE;
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
@@ -26,6 +27,7 @@ struct Session {
 
 impl Session {
     #[track_caller]
+    #[allow(clippy::disallowed_methods, reason = "the leader of a group cannot start a session")]
     fn start(words: &[&str]) -> Session {
         let pty = openpty(None, None).expect("a terminal");
         let stream = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
@@ -74,17 +76,17 @@ impl Session {
         }
     }
 
-    fn foreground(&self) -> i32 {
-        tcgetpgrp(&self.keyboard).expect("a terminal").as_raw()
+    fn foreground(&self) -> u32 {
+        tcgetpgrp(&self.keyboard).expect("a terminal").as_raw().cast_unsigned()
     }
 
-    fn leader(&self) -> i32 {
-        self.leader.id() as i32
+    fn leader(&self) -> u32 {
+        self.leader.id()
     }
 
     /// The init, the only child of the shell, once it has its own child.
     #[track_caller]
-    fn init_of_shell(&self) -> (i32, i32) {
+    fn init_of_shell(&self) -> (u32, u32) {
         let mut found = None;
         wait_until("the shell has an init with a child", || {
             let init = children(self.leader()).first().copied();
@@ -100,7 +102,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // The init first, so that its child dies with it; the rest gets a hang-up.
         for child in children(self.leader()) {
-            signal(child, libc::SIGKILL);
+            send_number(child, libc::SIGKILL);
         }
         let _ = self.leader.kill();
         let _ = self.leader.wait();
@@ -255,7 +257,7 @@ fn interactive_shell_as_the_child_has_job_control() {
 }
 
 /// The name of the program that runs as that process, once there is one.
-fn program(pid: i32) -> Option<String> {
+fn program(pid: u32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_end().to_owned())
 }

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use super::{Place, places, start_script};
-use crate::init::process::{REJOIN, children, finish, status_field, wait_until};
+use super::{Place, REJOIN, places, start_script, wait_until};
+use crate::support::process::{children, status_field};
+use crate::support::running::{Running, finish};
 
 /// Runs `wrapper... child...` and `wrapper... rejoin child...`, and compares what both print.
 #[track_caller]
@@ -65,7 +66,7 @@ fn open_and_closed_descriptors_are_as_inherited() {
 fn no_descriptor_of_ours_takes_the_place_of_a_closed_stream() {
     let mut command = Command::new("sh");
     command.args(["-c", r#"exec "$0" sleep 1000 <&- >&- 2>&-"#, REJOIN]);
-    let running = crate::init::process::Running::start(&mut command);
+    let running = Running::start(&mut command);
     wait_until("the child runs", || !children(running.pid()).is_empty());
     for stream in 0..=2 {
         let target = std::fs::read_link(format!("/proc/{}/fd/{stream}", running.pid()));
@@ -106,7 +107,7 @@ fn init_leaves_the_working_directory_and_the_child_keeps_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(REJOIN);
     command.args(["sh", "-c", "pwd -P; read x"]).current_dir(&directory);
-    let mut running = crate::init::process::Running::start(&mut command);
+    let mut running = Running::start(&mut command);
     let real = directory.path().canonicalize().expect("a path");
     running.expect(real.to_str().expect("text"));
     let link = format!("/proc/{}/cwd", running.pid());

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::{Place, places, start_helper, start_script};
-use crate::init::process::{
-    REJOIN, Running, children, cpu_ticks, signal, state, status_field, wait_until,
-};
+use super::{Place, REJOIN, places, start_helper, start_script, wait_until};
+use crate::support::process::{children, send_number, stat, state, status_field};
+use crate::support::running::Running;
 
 #[test]
 fn burst_of_2000_orphans_is_reaped_without_spinning() {
@@ -20,7 +19,7 @@ fn burst_of_2000_orphans_is_reaped_without_spinning() {
         running.say("now");
         running.expect("burst");
         wait_until("only the child is left", || children(init).len() == 1);
-        let ticks = cpu_ticks(init);
+        let ticks = stat(init).expect("it lives").ticks;
         assert!(ticks < 100, "{ticks} ticks in {place:?}");
         running.close_stdin();
         assert_eq!(running.code(), 7);
@@ -31,10 +30,10 @@ fn burst_of_2000_orphans_is_reaped_without_spinning() {
 fn init_ends_with_its_child_though_others_are_left() {
     for place in places() {
         let mut running = start_script(place, "sleep 1000 >/dev/null & echo $!; exit 5");
-        let left: i32 = running.line().parse().expect("a process id");
+        let left: u32 = running.line().parse().expect("a process id");
         assert_eq!(running.code(), 5);
         if place == Place::Plain {
-            signal(left, libc::SIGKILL);
+            send_number(left, libc::SIGKILL);
         }
     }
 }
@@ -53,10 +52,10 @@ fn child_dies_with_a_killed_init() {
 #[test]
 fn init_becomes_a_subreaper_silently() {
     let mut running = start_script(Place::Plain, "(sleep 1000 >/dev/null & echo $!); read x");
-    let orphan: i32 = running.line().parse().expect("a process id");
+    let orphan: u32 = running.line().parse().expect("a process id");
     wait_until("the orphan is the init's", || children(running.pid()).contains(&orphan));
     assert_eq!(status_field(orphan, "PPid"), running.pid().to_string());
-    signal(orphan, libc::SIGKILL);
+    send_number(orphan, libc::SIGKILL);
     wait_until("the orphan is reaped", || state(orphan).is_none());
 }
 
@@ -67,7 +66,7 @@ fn all_zombies_are_reaped_before_the_exit() {
     let orphan = "(sleep 1000 >/dev/null & echo $!)";
     let script = [orphan, orphan, orphan, "read x; exit 3"].join("; ");
     let mut running = start_script(Place::Plain, &script);
-    let orphans: Vec<i32> = (0..3).map(|_| running.line().parse().expect("an id")).collect();
+    let orphans: Vec<u32> = (0..3).map(|_| running.line().parse().expect("an id")).collect();
     let init = running.pid();
     wait_until("the orphans are the init's", || children(init).len() == 4);
     let child = children(init).into_iter().find(|id| !orphans.contains(id)).expect("the child");
@@ -76,7 +75,7 @@ fn all_zombies_are_reaped_before_the_exit() {
     running.say("");
     wait_until("the child is dead", || state(child) == Some('Z'));
     for &orphan in &orphans {
-        signal(orphan, libc::SIGKILL);
+        send_number(orphan, libc::SIGKILL);
         wait_until("the orphan is dead", || state(orphan) == Some('Z'));
     }
     running.signal(libc::SIGCONT);

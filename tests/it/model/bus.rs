@@ -24,6 +24,13 @@ impl World {
             }
         }
         self.write();
+        for at in 0..self.servers.len() {
+            let server = &self.servers[at];
+            let there =
+                server.host.and_then(|host| self.at(host)).map(|there| &self.servers[there]);
+            let met = there.is_some_and(|there| Some(there.id) != server.me.master);
+            self.servers[at].met_stranger |= met && server.me.replica;
+        }
     }
 
     fn shake(&mut self, at: usize) {
@@ -159,7 +166,8 @@ impl World {
         let now = self.now;
         let server = &self.servers[at];
         let master = server.me.master.and_then(|master| server.line(master));
-        let stands = master.is_some_and(|master| master.fail.is_some() && master.claim.slots != 0)
+        let stands = !server.nofailover
+            && master.is_some_and(|master| master.fail.is_some() && master.claim.slots != 0)
             && server.last_synced.is_some_and(|at| now <= at + TOO_OLD);
         if !stands {
             self.servers[at].election = None;
@@ -184,7 +192,7 @@ impl World {
     }
 
     /// Asks all masters for their votes, and takes over with most of them.
-    fn stand(&mut self, at: usize, force: bool) -> bool {
+    pub fn stand(&mut self, at: usize, force: bool) -> bool {
         let now = self.now;
         let Some(master) = self.servers[at].me.master else { return false };
         let Some(claim) = self.servers[at].claim_of(master) else { return false };
@@ -225,6 +233,7 @@ impl World {
         });
         if won {
             let server = &mut self.servers[at];
+            server.begin_stream(now);
             if let Some(line) = server.line_mut(master) {
                 line.claim.slots = 0;
             }
@@ -260,6 +269,20 @@ impl World {
         }
     }
 
+    /// `CLUSTER FAILOVER` on the own server: the master pauses, the replica gets all that it has
+    /// written, and asks for votes. Without a link to it there is a refusal.
+    pub fn take_home(&mut self, at: usize, master: Id) -> Result<(), &'static str> {
+        let from = self.holder(master).filter(|from| self.is_up(*from) && self.reaches(at, *from));
+        let host = self.servers[at].host;
+        let linked = self.servers[at].link_up && self.servers[at].me.master == Some(master);
+        let Some(from) = from.filter(|from| linked && host == Some(self.servers[*from].ip)) else {
+            return Err("master is down or failed");
+        };
+        self.servers[at].data = self.servers[from].data;
+        self.stand(at, true);
+        Ok(())
+    }
+
     /// Copies the master's data, emptiness included. Whoever answers at `master_host` is taken for
     /// the master.
     fn replicate(&mut self, at: usize) {
@@ -277,12 +300,17 @@ impl World {
             // Another cluster has another password.
             self.servers[*from].team == self.servers[at].team
         }) else {
-            self.servers[at].link_up = false;
+            (self.servers[at].link_up, self.servers[at].copies) = (false, None);
             return;
         };
+        if !self.has_waited(at, self.servers[from].stream) {
+            self.servers[at].link_up = false;
+            return;
+        }
         let wrong = Some(self.servers[from].id) != self.servers[at].me.master;
         let before = self.servers[at].data;
         self.servers[at].data = self.servers[from].data;
+        self.servers[at].stream = self.servers[from].stream;
         (self.servers[at].link_up, self.servers[at].last_synced) = (true, Some(self.now));
         let team = self.servers[at].team;
         for (shard, before) in before.into_iter().enumerate() {
@@ -292,6 +320,19 @@ impl World {
                 self.teams[team].lost |= 1 << shard;
             }
         }
+    }
+
+    /// A full copy is given after a delay (`repl-diskless-sync-delay`), until when the old data stays.
+    fn has_waited(&mut self, at: usize, stream: u64) -> bool {
+        let (now, delay) = (self.now, self.sync_delay);
+        let server = &mut self.servers[at];
+        if server.stream == stream {
+            server.copies = None;
+            return true;
+        }
+        let before = server.copies.filter(|(copied, _)| *copied == stream);
+        let (_, due) = *server.copies.insert(before.unwrap_or((stream, now + delay)));
+        now >= due
     }
 
     fn has_data_link(&self, from: usize) -> bool {

@@ -3,6 +3,7 @@
 use super::keeper::Agent;
 use super::server::{Life, MAX_SHARDS, NODE_TIMEOUT, Server};
 use super::world::{Dns, Tick, World};
+use rejoin::config::lost_shard::OnLostShard;
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ const FAULTS: [Fault; 20] = [
 impl World {
     /// One fault at random. `unlucky`: the last copy of a shard may go too.
     pub fn go_wrong(&mut self, unlucky: bool) {
+        if self.teams[0].on_lost_shard == OnLostShard::Recreate && self.rng.one_in(4) {
+            return self.lose_shard();
+        }
         let Some(fault) = self.rng.pick(&FAULTS) else { return };
         let at = self.rng.below(self.servers.len());
         self.say(|world| format!("FAULT {fault:?}: {}", world.name(at)));
@@ -170,11 +174,29 @@ impl World {
         self.servers[other].ip = ip;
     }
 
+    /// The volumes of a master and of all its replicas are lost.
+    fn lose_shard(&mut self) {
+        let shard = self.rng.below(self.teams[0].shape.shards as usize);
+        self.say(|_| format!("FAULT shard {shard} is lost"));
+        let owner = self.members(0).find(|server| server.me.slots & (1 << shard) != 0);
+        let Some((owner, slots)) = owner.map(|owner| (owner.id, owner.me.slots)) else { return };
+        // A replica of another shard may have copied from the owner, which came to its master's
+        // address: that copy goes as soon as it finds its own master again.
+        self.teams[0].lost |= slots;
+        for at in 0..self.servers.len() {
+            if self.servers[at].id == owner || self.servers[at].me.master == Some(owner) {
+                self.lose(at, Fault::LoseVolume, true);
+            }
+        }
+    }
+
     fn lose(&mut self, at: usize, fault: Fault, unlucky: bool) {
         let team = self.servers[at].team;
         let id = self.servers[at].id;
         let last = (0..MAX_SHARDS).filter(|shard| {
-            let copy = |server: &&Server| server.data[*shard] > 0;
+            // What a replica of another shard has, it has from whoever was at its master's address,
+            // and gives up for its own master's.
+            let copy = |server: &&Server| server.data[*shard] > 0 && !server.strays_with(*shard);
             copy(&&self.servers[at]) && self.members(team).filter(copy).count() == 1
         });
         let last = last.fold(0u8, |all, shard| all | 1 << shard);
@@ -184,12 +206,21 @@ impl World {
             }
             self.teams[team].lost |= last;
         }
+        // A copy of a former master that has not heard yet that it was replaced follows nobody, so
+        // no guard can know of it.
+        let follows = |server: &Server| server.me.master == Some(id);
+        let followed = self.members(team).any(follows);
+        if fault == Fault::LoseData && !followed {
+            self.teams[team].lost |= self.servers[at].me.slots;
+        }
         self.teams[team].lost_in_forming |= !self.teams[team].formed;
         self.replace(at);
         let ordinal = self.servers[at].ordinal;
         let (ip, life, data) = (self.servers[at].ip, self.servers[at].life, self.servers[at].data);
         match fault {
-            Fault::LoseData => self.servers[at].data = [0; MAX_SHARDS],
+            Fault::LoseData => {
+                (self.servers[at].data, self.servers[at].stream) = ([0; MAX_SHARDS], 0);
+            }
             _ => {
                 let new = self.new_id(team);
                 self.servers[at] = Server { life, ..Server::new(team, ordinal, new, ip) };

@@ -3,19 +3,26 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use rejoin::cluster::model::{Discovery, Own, Peer, Replication, Report, Table, View, seat_range};
-use rejoin::cluster::plan::{Plan, Settings, Step};
+use rejoin::cluster::memory::Memory;
+use rejoin::cluster::model::{
+    Discovery, Own, Past, Peer, Replication, Report, Table, View, seat_range,
+};
+use rejoin::cluster::plan::{Plan, Settings, Step, home};
+use rejoin::cluster::replies::Stream;
 use rejoin::config::shape::Shape;
 use rejoin::health::{Answer, Role};
 use rejoin::nodes_conf::{Address, Flags, Node, SlotRange};
 use rejoin::redis::Failure;
 
-use super::server::{Claim, Id, Ip, Life, Server, Shards};
+use super::server::{Claim, Id, Ip, Life, NODE_TIMEOUT, Server, Shards};
 use super::world::{Dns, Tick, World};
 
 /// The longest pause between two rounds (`WAITING_PAUSE` of the keeper).
 const LONGEST_PAUSE: Tick = 10;
+/// How much faster than the rest calm passes here, so that there is time for it within a run.
+const CALM_HASTE: u32 = 10;
 
 /// Where a round stands.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +43,7 @@ pub struct Agent {
     /// What the last view looked like, and what came of it.
     seen: u64,
     own: u64,
+    pub memory: Memory,
     pub last: Option<Plan>,
 }
 
@@ -102,16 +110,27 @@ impl World {
         agent.next = self.now + lag + 1;
         match std::mem::take(&mut agent.stage) {
             Stage::Idle => {
-                // The same view gives the same plan, so nothing new needs no planning. A settled
-                // pod asks its own server only.
+                // The same view gives the same plan, so nothing new needs no planning, unless the
+                // time counts. A settled pod asks its own server only.
                 let same = if agent.is_settled() { agent.own == own } else { agent.seen == whole };
-                if same && agent.last.as_ref().is_some_and(|plan| plan.steps.is_empty()) {
+                if !same || !agent.is_settled() {
+                    agent.memory.disturbed();
+                }
+                let idle = same && agent.last.as_ref().is_some_and(|plan| plan.steps.is_empty());
+                if idle && !self.is_to_go_home(at, agent) {
                     agent.pause = (agent.pause * 2).min(LONGEST_PAUSE);
                     agent.next += agent.pause;
-                    return;
+                    if !agent.memory.counts() {
+                        return;
+                    }
+                } else {
+                    agent.pause = 1;
                 }
-                (agent.seen, agent.own, agent.pause) = (whole, own, 1);
-                let plan = Plan::new(&self.view(at), &self.settings(at));
+                (agent.seen, agent.own) = (whole, own);
+                let plan = self.plan(at, agent);
+                if plan.settled {
+                    agent.memory.settled(self.time());
+                }
                 if plan.steps.iter().any(Step::needs_confirming) {
                     agent.stage = Stage::Planned(plan);
                 } else {
@@ -119,14 +138,17 @@ impl World {
                 }
             }
             Stage::Planned(plan) => {
-                let again = Plan::new(&self.view(at), &self.settings(at));
+                let again = self.plan(at, agent);
                 self.begin(agent, plan.confirmed_by(&again));
             }
             Stage::Acting(mut steps) => {
                 // All at once, or some now and the rest later.
                 while let Some(step) = steps.pop_front() {
                     let done = self.take(at, &step);
-                    if done.is_err() && !matches!(step, Step::Meet { .. }) {
+                    if matches!(step, Step::TakeOver { .. }) && done.is_ok() {
+                        agent.memory.ordered(self.time());
+                    }
+                    if done.is_err() && !step.stands_alone() {
                         steps.clear();
                     }
                     if self.rng.one_in(4) {
@@ -140,6 +162,12 @@ impl World {
         }
     }
 
+    fn is_to_go_home(&self, at: usize, agent: &Agent) -> bool {
+        let settings = self.settings(at);
+        home::successor_at_home(&self.table(&self.servers[at]), &settings).is_some()
+            && home::is_calm(agent.memory.calm(self.time()) * CALM_HASTE, &settings)
+    }
+
     fn begin(&mut self, agent: &mut Agent, plan: Plan) {
         if !plan.steps.is_empty() {
             agent.stage = Stage::Acting(plan.steps.iter().cloned().collect());
@@ -148,12 +176,27 @@ impl World {
         agent.last = Some(plan);
     }
 
+    fn plan(&self, at: usize, agent: &mut Agent) -> Plan {
+        let mut view = self.view(at);
+        agent.memory.look(&mut view, self.time());
+        view.past.calm *= CALM_HASTE;
+        view.past.kept_back = self.servers[at].kept_back;
+        Plan::new(&view, &self.settings(at))
+    }
+
+    fn time(&self) -> Instant {
+        self.start + length(self.now)
+    }
+
     pub fn settings(&self, at: usize) -> Settings {
         let server = &self.servers[at];
         Settings {
             ordinal: Some(server.ordinal),
             shape: Some(self.teams[server.team].shape),
+            on_lost_shard: self.teams[server.team].on_lost_shard,
             ip: Some(ip_of(server.ip)),
+            node_timeout: length(NODE_TIMEOUT),
+            prefer_home: self.prefer_home,
         }
     }
 
@@ -188,25 +231,30 @@ impl World {
             let named = names.contains(&ip);
             (!(is_own && ip == server.ip)).then(|| Peer { at: socket(ip), named, answer })
         });
+        View { own: self.own(at), discovery, peers: peers.collect(), past: Past::default() }
+    }
+
+    /// What the server would say of itself.
+    pub fn own(&self, at: usize) -> Own {
+        let server = &self.servers[at];
         let role = match server.me.replica {
             true => Role::Replica { link_up: server.link_up, synced_once: server.link_up },
             false => Role::Master,
         };
         let host = server.host.filter(|_| server.me.replica);
-        View {
-            own: Own {
-                table: self.table(server),
-                keys: keys(server),
-                serves: true,
-                state_ok: server.state_ok(self.teams[server.team].shape.shards as usize),
-                current_epoch: u64::from(server.current_epoch),
-                replication: Replication {
-                    role,
-                    master_host: host.map(|ip| self.texts[ip as usize].clone()),
-                },
+        Own {
+            table: self.table(server),
+            keys: keys(server),
+            serves: true,
+            state_ok: server.state_ok(self.teams[server.team].shape.shards as usize),
+            current_epoch: u64::from(server.current_epoch),
+            replication: Replication {
+                role,
+                master_host: host.map(|ip| self.texts[ip as usize].clone()),
+                follows: host.map(socket),
+                stream: stream(server),
+                down_for: server.last_synced.map(|synced| length(self.now - synced)),
             },
-            discovery,
-            peers: peers.collect(),
         }
     }
 
@@ -221,7 +269,12 @@ impl World {
                 Err(Failure::Said(Answer::Refused("WRONGPASS".to_owned())))
             }
             Life::Loading(_) => Err(Failure::Said(Answer::Loading)),
-            Life::Up => Ok(Report { table: self.table(server), keys: keys(server) }),
+            Life::Up => Ok(Report {
+                table: self.table(server),
+                keys: keys(server),
+                follows: None,
+                stream: stream(server),
+            }),
         }
     }
 
@@ -229,6 +282,7 @@ impl World {
         let mut nodes = Vec::with_capacity(server.table.len() + 1);
         let mut me = self.node(server, server.id, Some(server.ip), server.me);
         (me.flags.myself, me.connected) = (true, true);
+        me.flags.nofailover = server.nofailover;
         nodes.push(me);
         for line in &server.table {
             let mut node = self.node(server, line.id, line.ip, line.claim);
@@ -266,6 +320,17 @@ impl World {
             importing: Vec::new(),
         }
     }
+}
+
+fn length(ticks: Tick) -> Duration {
+    Duration::from_millis(100) * ticks
+}
+
+/// What it has of whose writes. An offset of 1 is that of a copy which was cut short.
+fn stream(server: &Server) -> Stream {
+    let offset = 1 + server.data.iter().map(|version| u64::from(*version)).sum::<u64>();
+    let link_up = !server.me.replica || server.link_up;
+    Stream { id: server.stream.to_string(), offset, link_up }
 }
 
 fn keys(server: &Server) -> u64 {

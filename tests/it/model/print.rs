@@ -36,6 +36,8 @@ fn print(server: &Server) -> u64 {
     let keys = server.data.iter().fold(0, |keys, one| keys << 1 | u64::from(*one > 0));
     print.add(u64::from(server.id) | u64::from(server.ip) << 16 | host << 32);
     print.add(life | u64::from(server.paused) << 8 | u64::from(server.link_up) << 9 | keys << 10);
+    print.add(server.stream);
+    print.add(u64::from(server.nofailover));
     print.claim(server.me);
     for line in &server.table {
         let ip = line.ip.map_or(0, |ip| u64::from(ip) + 1);

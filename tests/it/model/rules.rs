@@ -1,6 +1,7 @@
 //! What must hold: at each step that a keeper takes, on each tick, and once all faults are over.
 
-use rejoin::cluster::plan::{Replicate, Step};
+use rejoin::cluster::plan::{Replicate, Step, still_takes_over};
+use rejoin::config::lost_shard::OnLostShard;
 use rejoin::nodes_conf::{NodeId, SlotRange};
 
 use rejoin::cluster::model::seat_range;
@@ -51,10 +52,56 @@ impl World {
                 self.check_replicate(at, master, *why);
                 self.servers[at].replicate(master)
             }
+            Step::TakeHome { master } => {
+                let master = self.id_of(*master);
+                if self.servers[at].me.replica {
+                    self.check_take_home(at, master);
+                    self.take_home(at, master)
+                } else {
+                    Err("you should send CLUSTER FAILOVER to a replica")
+                }
+            }
             Step::Forget(id) => {
                 let id = self.id_of(*id);
                 self.check_forget(at, id);
                 self.forget(at, id)
+            }
+            Step::GiveUp(lost) => {
+                let id = self.id_of(lost.owner);
+                self.check_forget(at, id);
+                self.check_give_up(at, id);
+                self.forget(at, id)
+            }
+            Step::KeepBack { master } => {
+                let master = self.id_of(*master);
+                self.check_keep_back(at, master);
+                let server = &mut self.servers[at];
+                (server.nofailover, server.kept_back) = (true, true);
+                Ok(())
+            }
+            Step::LetStand => {
+                if !self.servers[at].kept_back {
+                    self.fail(format!("{} takes back what its user has set", self.name(at)));
+                }
+                self.servers[at].nofailover = false;
+                Ok(())
+            }
+            Step::BumpEpoch => {
+                if self.servers[at].is_master_with_slots() {
+                    self.fail(format!("{} changes the epoch of its slots", self.name(at)));
+                }
+                self.servers[at].bump_epoch();
+                Ok(())
+            }
+            Step::TakeOver { master, stream } => {
+                if still_takes_over(&self.own(at), *master, stream) {
+                    let master = self.id_of(*master);
+                    self.check_take_over(at, master);
+                    self.stand(at, true);
+                    Ok(())
+                } else {
+                    Err("its master is back, or its data is no longer its master's")
+                }
             }
         };
         if let Err(why) = done {
@@ -137,9 +184,81 @@ impl World {
         }
     }
 
+    /// Only a whole copy takes the slots of its own seat back, and only from whoever has them.
+    fn check_take_home(&mut self, at: usize, master: Id) {
+        let server = &self.servers[at];
+        let owner = server.owner(server.ordinal as usize).map(|(id, _)| id);
+        let seated = server.ordinal < self.teams[server.team].shape.shards;
+        if !seated || owner != Some(master) || server.me.master != Some(master) {
+            self.fail(format!("{} takes slots of {master} that it has no seat in", self.name(at)));
+        }
+        if !self.prefer_home {
+            self.fail(format!("{} goes home without being told to", self.name(at)));
+        }
+    }
+
+    /// Nobody whose master is only gone: without a stranger elections go on.
+    fn check_keep_back(&mut self, at: usize, master: Id) {
+        if !self.servers[at].met_stranger {
+            let text = format!("is not to be elected, but nobody is where {master} was");
+            self.fail(format!("{} {text}", self.name(at)));
+        }
+    }
+
     fn check_forget(&mut self, at: usize, id: Id) {
         if let Some(alive) = self.holder(id) {
             self.fail(format!("{} forgets {}", self.name(at), self.name(alive)));
+        }
+    }
+
+    /// Slots are given up only if no volume has keys of them, whether its pod is up or not. What a
+    /// replica of another master has copied, it has from whoever was at that one's address.
+    fn check_give_up(&mut self, at: usize, id: Id) {
+        let team = self.servers[at].team;
+        let slots = self.servers[at].claim_of(id).map_or(0, |claim| claim.slots);
+        let copy = (0..MAX_SHARDS).filter(|shard| slots & (1 << shard) != 0).find_map(|shard| {
+            let copied = |server: &&Server| {
+                let elsewhere = server.me.master.is_some_and(|it| self.holder(it).is_some());
+                server.data[shard] > 0 && !elsewhere
+            };
+            let copy = self.members(team).find(copied)?;
+            Some(format!("shard {shard}, which id {} has a copy of", copy.id))
+        });
+        if let Some(copy) = copy {
+            self.fail(format!("{} gives up {copy}", self.name(at)));
+        }
+        if self.teams[team].on_lost_shard == OnLostShard::Hold {
+            self.fail(format!("{} gives up slots of {id}, against its settings", self.name(at)));
+        }
+    }
+
+    /// Nobody is deposed who lives and is linked to the others, and who takes over has the data,
+    /// as much of it as any that could.
+    fn check_take_over(&mut self, at: usize, master: Id) {
+        let reached = |to: &usize| self.is_up(*to) && self.reaches(at, *to);
+        if let Some(alive) = self.holder(master).filter(reached) {
+            let linked = (0..self.servers.len())
+                .filter(reached)
+                .any(|other| self.servers[other].line(master).is_some_and(|line| line.connected));
+            if linked {
+                self.fail(format!("{} takes over from {}", self.name(at), self.name(alive)));
+                return;
+            }
+        }
+        let server = &self.servers[at];
+        let slots = server.claim_of(master).map_or(0, |claim| claim.slots);
+        for shard in (0..MAX_SHARDS).filter(|shard| slots & (1 << shard) != 0) {
+            let most = (0..self.servers.len())
+                .filter(reached)
+                .map(|other| &self.servers[other])
+                .filter(|other| other.team == server.team && other.me.master == Some(master))
+                .map(|other| other.data[shard])
+                .max();
+            if server.data[shard] == 0 || most > Some(server.data[shard]) {
+                let text = format!("takes over shard {shard} with {}", server.data[shard]);
+                self.fail(format!("{} {text}, of {most:?}", self.name(at)));
+                return;
+            }
         }
     }
 
@@ -207,6 +326,9 @@ impl World {
                     return Some(format!("{} knows id {} in another role", name(), line.id));
                 }
             }
+            if server.nofailover {
+                return Some(format!("{} is not to be elected", name()));
+            }
             if let Some(master) = server.me.master {
                 let there = self.holder(master).map(|at| self.servers[at].ip);
                 if server.host != there || !server.link_up {
@@ -217,7 +339,10 @@ impl World {
             } else {
                 let following = |other: &&Server| other.me.master == Some(server.id);
                 let replicas = self.members(team).filter(following).count() as u32;
-                if replicas != shape.replicas {
+                // Which fresh pod takes the slots of a lost shard goes by id where its own shard is
+                // not there, so that shards may end up with more or fewer replicas.
+                let even = self.teams[team].on_lost_shard == OnLostShard::Hold;
+                if replicas != shape.replicas && even {
                     return Some(format!("{} has {replicas} replicas", name()));
                 }
             }
@@ -235,30 +360,30 @@ impl World {
             .then(|| "a slot has no owner, or two".to_owned())
     }
 
-    /// Why a cluster may be left as it is, for a person to look at, and whether anybody says so.
-    pub fn excuse(&self, team: usize) -> Option<(&'static str, bool)> {
+    /// Why a cluster may be left as it is, for a person to look at, who is told so by a hold.
+    pub fn excuse(&self, team: usize) -> Option<&'static str> {
         let agents = self.servers.iter().zip(&self.agents).filter(|(one, _)| one.team == team);
         let plans = agents.flat_map(|(_, agents)| agents).filter_map(|agent| agent.last.as_ref());
         let held: Vec<&str> =
             plans.flat_map(|plan| &plan.held).map(|hold| hold.reason.kind()).collect();
+        let says = |kinds: &[&str]| held.iter().any(|kind| kinds.contains(kind));
         let gone = |server: &Server, shard: usize| {
             server.owner(shard).is_some_and(|(id, _)| self.holder(id).is_none())
         };
-        if self.members(team).any(|server| (0..MAX_SHARDS).any(|shard| gone(server, shard))) {
-            return Some((
-                "a master is gone for good, and no replica is elected",
-                !held.is_empty(),
-            ));
-        }
-        let of_data = |kind: &&str| ["data_without_cluster", "holds_keys"].contains(kind);
         let Team { lost, lost_conf, lost_in_forming, .. } = self.teams[team];
+        let gone = self.members(team).any(|server| (0..MAX_SHARDS).any(|nth| gone(server, nth)));
+        if gone && says(&["master_gone", "master_down", "data_without_cluster"]) {
+            return Some("a master is gone for good, and no replica is elected");
+        }
+        if lost_conf && says(&["data_without_cluster", "holds_keys"]) {
+            return Some("nodes.conf is lost and the data is there");
+        }
         if lost != 0 && !held.is_empty() {
-            return Some(("the last copy of a shard was lost", true));
+            return Some("the last copy of a shard was lost");
         }
-        if lost_conf && held.iter().any(of_data) {
-            return Some(("nodes.conf is lost and the data is there", true));
+        if lost_in_forming && !held.is_empty() {
+            return Some("a volume was lost while the cluster was formed");
         }
-        (lost_in_forming && !held.is_empty())
-            .then_some(("a volume was lost while the cluster was formed", true))
+        says(&["no_majority"]).then_some("half of the volumes were lost at once")
     }
 }

@@ -96,6 +96,10 @@ pub struct Server {
     pub blacklist: Vec<(Id, Tick)>,
     /// The version of the keys of each shard; 0: none.
     pub data: [u32; MAX_SHARDS],
+    /// The stream that the data is of (`master_replid`); 0: none. Whoever writes has its own.
+    pub stream: u64,
+    /// A full copy of this stream is to begin at that tick.
+    pub copies: Option<(u64, Tick)>,
     /// `master_host`.
     pub host: Option<Ip>,
     pub link_up: bool,
@@ -105,6 +109,12 @@ pub struct Server {
     pub election: Option<Tick>,
     /// When `FAILOVER FORCE` makes sense again.
     pub next_force: Tick,
+    /// `cluster-replica-no-failover yes`.
+    pub nofailover: bool,
+    /// A keeper has set it, as the board knows.
+    pub kept_back: bool,
+    /// Since it started, somebody else was where it looks for its master.
+    pub met_stranger: bool,
 }
 
 impl Server {
@@ -125,11 +135,16 @@ impl Server {
             handshakes: Vec::new(),
             blacklist: Vec::new(),
             data: [0; MAX_SHARDS],
+            stream: 0,
+            copies: None,
             host: None,
             link_up: false,
             last_synced: None,
             election: None,
             next_force: 0,
+            nofailover: false,
+            kept_back: false,
+            met_stranger: false,
         }
     }
 
@@ -178,17 +193,33 @@ impl Server {
         covered && reached >= self.majority()
     }
 
+    /// Follows a master that does not own this shard.
+    pub fn strays_with(&self, shard: usize) -> bool {
+        let claim = self.me.master.and_then(|master| self.claim_of(master));
+        claim.is_some_and(|claim| claim.slots & (1 << shard) == 0)
+    }
+
     pub fn has_keys(&self) -> bool {
         self.data.iter().any(|version| *version > 0)
     }
 
+    /// A stream that nobody has had before: what it writes from now on.
+    pub fn begin_stream(&mut self, now: Tick) {
+        self.stream = (u64::from(self.id) << 32) | (u64::from(now) + 1);
+    }
+
     /// The process starts, from its volume.
     pub fn start(&mut self, now: Tick) {
+        if !self.me.replica {
+            self.begin_stream(now);
+        }
         self.paused = false;
         self.handshakes.clear();
         self.blacklist.clear();
         self.votes.clear();
         self.election = None;
+        (self.nofailover, self.kept_back, self.met_stranger) = (false, false, false);
+        self.copies = None;
         self.link_up = false;
         self.last_synced = None;
         for line in &mut self.table {
@@ -211,6 +242,16 @@ impl Server {
         self.me.epoch = epoch;
         self.current_epoch = self.current_epoch.max(epoch);
         Ok(())
+    }
+
+    /// `clusterBumpConfigEpochWithoutConsensus`.
+    pub fn bump_epoch(&mut self) {
+        let others = self.table.iter().map(|line| line.claim.epoch).max().unwrap_or(0);
+        let max = others.max(self.me.epoch).max(self.current_epoch);
+        if self.me.epoch == 0 || self.me.epoch != max {
+            self.current_epoch += 1;
+            self.me.epoch = self.current_epoch;
+        }
     }
 
     pub fn add_slots(&mut self, shard: usize) -> Result<(), &'static str> {

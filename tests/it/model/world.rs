@@ -1,8 +1,11 @@
 //! Servers, their addresses, the name in DNS, and what separates them.
 
+use std::time::Instant;
+
 use super::keeper::Agent;
-use super::rng::Rng;
 use super::server::{Claim, Id, Ip, Life, Line, MAX_SHARDS, Server};
+use crate::support::rng::Rng;
+use rejoin::config::lost_shard::OnLostShard;
 use rejoin::config::shape::Shape;
 use rejoin::nodes_conf::NodeId;
 
@@ -27,6 +30,7 @@ pub enum Dns {
 #[derive(Clone, Debug)]
 pub struct Team {
     pub shape: Shape,
+    pub on_lost_shard: OnLostShard,
     /// Every answer that DNS ever had, the present one last.
     pub names: Vec<Vec<Ip>>,
     /// Addresses of others that DNS shows besides.
@@ -44,6 +48,8 @@ pub struct Team {
 /// Everything there is.
 pub struct World {
     pub now: Tick,
+    /// What tick 0 is to the keepers.
+    pub start: Instant,
     pub rng: Rng,
     pub teams: Vec<Team>,
     pub servers: Vec<Server>,
@@ -63,6 +69,10 @@ pub struct World {
     pub texts: Vec<String>,
     /// Clients of the other cluster's password are refused.
     pub passwords: bool,
+    /// How long a source waits before it gives a full copy.
+    pub sync_delay: Tick,
+    /// `REJOIN_PREFER_HOME` of every pod.
+    pub prefer_home: bool,
     /// FORGET is gossiped (7.2 and later).
     pub gossips_forget: bool,
     /// What everything looked like on this tick.
@@ -76,6 +86,7 @@ impl World {
     pub fn new(rng: Rng, tracing: bool) -> World {
         World {
             now: 0,
+            start: Instant::now(),
             rng,
             teams: Vec::new(),
             servers: Vec::new(),
@@ -89,6 +100,8 @@ impl World {
             ids: Vec::new(),
             texts: vec![String::new()],
             passwords: false,
+            sync_delay: 0,
+            prefer_home: false,
             gossips_forget: false,
             print: 0,
             trace: Vec::new(),
@@ -142,6 +155,7 @@ impl World {
         }
         self.teams.push(Team {
             shape,
+            on_lost_shard: OnLostShard::Hold,
             names: vec![Vec::new()],
             strangers: Vec::new(),
             formed: whole,
@@ -179,6 +193,7 @@ impl World {
             server.host = server.me.master.map(|_| seats[seat % shards].1);
             server.link_up = server.host.is_some();
             server.last_synced = server.host.map(|_| now);
+            server.stream = (u64::from(seats[seat % shards].0) << 32) | 1;
             server.data[seat % shards] = 1;
         }
     }
@@ -278,10 +293,20 @@ impl World {
             self.promote_for(id);
             return false;
         }
-        if bare != 0 {
-            self.teams[team].lost |= bare;
-        }
+        self.teams[team].lost |= bare | self.last_seen_by_nobody(at);
         true
+    }
+
+    /// The shards that only those have who do not know yet that this server, which is to start
+    /// empty, has replaced their master: they were on the other side of a partition. No replica of
+    /// it is known to ask for its data, and the others are wiped as soon as they hear of it.
+    fn last_seen_by_nobody(&self, at: usize) -> u8 {
+        let server = &self.servers[at];
+        let has = |server: &Server, shard: usize| server.data[shard] > 0;
+        (0..MAX_SHARDS)
+            .filter(|shard| server.me.slots & (1 << shard) != 0 && !has(server, *shard))
+            .filter(|shard| self.members(server.team).any(|other| has(other, *shard)))
+            .fold(0, |all, shard| all | 1 << shard)
     }
 
     pub fn name(&self, at: usize) -> String {

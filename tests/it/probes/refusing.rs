@@ -63,6 +63,23 @@ fn user_without_rights_is_said_so() {
 }
 
 #[test]
+fn user_without_a_password_is_logged_in_as() {
+    for server in servers() {
+        let mut fleet = alone(&server);
+        let pod = &mut fleet.pods[0];
+        pod.conf.push("user prober on nopass +@all ~* &*".to_owned());
+        pod.env.insert("REJOIN_USERNAME".to_owned(), "prober".to_owned());
+        pod.start();
+        wait_says(pod, WELL);
+        let clients = pod.text(&["CLIENT", "LIST"]).unwrap();
+        assert!(clients.contains("user=prober"), "{clients}");
+        pod.redis(&["ACL", "SETUSER", "prober", "resetpass", ">secret"]).unwrap();
+        pod.redis(&["CLIENT", "KILL", "USER", "prober"]).unwrap();
+        wait_refused(pod, "WRONGPASS", "our login is refused: WRONGPASS ");
+    }
+}
+
+#[test]
 fn password_file_that_is_missing_for_a_while_is_said_so() {
     let mut fleet = alone(&any_server());
     let pod = &mut fleet.pods[0];

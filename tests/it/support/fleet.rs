@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use redis::RedisResult;
+use redis::cluster::{ClusterClient, ClusterConnection};
 use tempfile::TempDir;
 
 use super::block::Block;
@@ -153,6 +155,23 @@ impl Fleet {
         command.args(["--cluster-replicas", &self.recipe.replicas.to_string(), "--cluster-yes"]);
         let output = run(&mut command);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// What the pods were made by.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// A cluster client that knows every pod's present address.
+    ///
+    /// # Errors
+    /// When none of them tells it where the slots are.
+    pub fn client(&self) -> RedisResult<ClusterConnection> {
+        let nodes = self.pods.iter().map(|pod| {
+            let login = pod.password.as_ref().map(|word| format!(":{word}@")).unwrap_or_default();
+            format!("redis://{login}{}/", pod.address())
+        });
+        ClusterClient::new(nodes.collect::<Vec<_>>())?.get_connection()
     }
 
     /// `cluster_state:ok` on every pod.

@@ -11,20 +11,37 @@ use nix::sched::{CloneFlags, setns};
 use super::left_out::left_out;
 use super::process::{alive, run};
 
-/// A network that only this test sees, with its loopback up. The thread that made it is inside
+/// A network that only this test sees, with its loopback up. The thread that enters it is inside
 /// until it is dropped, so it reaches the pods there, and what it starts is inside too; a program
 /// that is to see the `resolv.conf` as well is started by [`super::pod::Pod`] with
 /// [`Netns::name`].
 #[derive(Debug)]
 pub struct Netns {
     name: String,
-    outside: File,
+    /// Where the thread was before it entered.
+    outside: Option<File>,
 }
 
 impl Netns {
     /// Makes the namespace and enters it, or says that `what` is left out where this user or this
     /// machine does not let us.
     pub fn enter(what: &str) -> Option<Self> {
+        let mut netns = Self::make(what)?;
+        let outside =
+            File::open("/proc/thread-self/ns/net").expect("a thread can see its own namespace");
+        let entered = File::open(netns.file())
+            .map_err(|error| error.to_string())
+            .and_then(|it| setns(it, CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string()));
+        if let Err(reason) = entered {
+            left_out(&format!("{what}: no network namespace can be entered here: {reason}"));
+            return None;
+        }
+        netns.outside = Some(outside);
+        Some(netns)
+    }
+
+    /// Makes the namespace, or says that `what` is left out.
+    pub fn make(what: &str) -> Option<Self> {
         remove_stale();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -33,15 +50,9 @@ impl Netns {
             left_out(&format!("{what}: no network namespace can be made here: {reason}"));
             return None;
         }
-        let outside =
-            File::open("/proc/thread-self/ns/net").expect("a thread can see its own namespace");
-        let netns = Self { name, outside };
-        let entered = ip(&["-n", &netns.name, "link", "set", "lo", "up"]).and_then(|()| {
-            let inside = File::open(netns.file()).map_err(|error| error.to_string())?;
-            setns(inside, CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())
-        });
-        if let Err(reason) = entered {
-            left_out(&format!("{what}: no network namespace can be entered here: {reason}"));
+        let netns = Self { name, outside: None };
+        if let Err(reason) = ip(&["-n", &netns.name, "link", "set", "lo", "up"]) {
+            left_out(&format!("{what}: no network can be brought up here: {reason}"));
             return None;
         }
         Some(netns)
@@ -108,7 +119,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        if let Err(error) = setns(&self.outside, CloneFlags::CLONE_NEWNET) {
+        if let Some(outside) = &self.outside
+            && let Err(error) = setns(outside, CloneFlags::CLONE_NEWNET)
+        {
             eprintln!("cannot leave {}: {error}", self.name);
         }
         if let Err(error) = ip(&["netns", "delete", &self.name]) {
@@ -132,7 +145,10 @@ fn remove_stale() {
 }
 
 /// Runs `ip`, from iproute2.
-fn ip(args: &[&str]) -> Result<(), String> {
+///
+/// # Errors
+/// What it says.
+pub fn ip(args: &[&str]) -> Result<(), String> {
     let output = run(Command::new("ip").args(args));
     if output.status.success() {
         return Ok(());

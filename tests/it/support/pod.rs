@@ -29,6 +29,8 @@ pub enum Program {
     Wrapped,
     /// `redis-server redis.conf`, as rivals run it.
     Bare,
+    /// `fix-ip.sh redis-server redis.conf`: the script that `rejoin` replaces.
+    Script,
 }
 
 /// One pod. Dropping it kills what runs in it; if that happens because a test fails, its log is
@@ -43,6 +45,8 @@ pub struct Pod {
     pub server: Server,
     /// With or without `rejoin`.
     pub program: Program,
+    /// The program under test.
+    pub rejoin: PathBuf,
     /// The environment of the next start, which sees nothing of ours but `PATH`.
     pub env: BTreeMap<String, String>,
     /// Further lines of `redis.conf` at the next start; later ones win.
@@ -75,6 +79,7 @@ impl Pod {
             ip,
             server: server.clone(),
             program,
+            rejoin: rejoin(),
             env,
             conf: Vec::new(),
             args: Vec::new(),
@@ -120,11 +125,17 @@ impl Pod {
         fs::write(&conf, self.conf_text()).expect("the test's directory is writable");
         let mut command = match self.program {
             Program::Wrapped => {
-                let mut command = self.command(&rejoin());
+                let mut command = self.command(&self.rejoin);
                 command.arg(&self.server.bin);
                 command
             }
             Program::Bare => self.command(&self.server.bin),
+            Program::Script => {
+                let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+                let mut command = self.command(&benches.join("fix-ip.sh"));
+                command.arg(&self.server.bin);
+                command
+            }
         };
         let log = File::options().append(true).create(true).open(self.log_file());
         let log = log.expect("the test's directory is writable");
@@ -262,7 +273,7 @@ impl Pod {
 
     /// Runs a command of `rejoin` in the pod, as `kubectl exec` would, to its end.
     pub fn rejoin(&self, args: &[&str]) -> Output {
-        process::run(self.command(&rejoin()).args(args))
+        process::run(self.command(&self.rejoin).args(args))
     }
 
     /// A command with the pod's environment, in its network.

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -62,6 +63,18 @@ pub fn send(pid: u32, signal: Signal) {
     let _ = signal::kill(as_pid(pid), signal);
 }
 
+/// Sends a signal by its number: `nix` has no real-time signals.
+///
+/// # Panics
+/// When there is no such process.
+#[track_caller]
+#[allow(unsafe_code, reason = "libc's kill takes any number, nix's only the standard ones")]
+pub fn send_number(pid: u32, number: i32) {
+    // SAFETY: takes integers only.
+    let result = unsafe { libc::kill(as_pid(pid).as_raw(), number) };
+    assert_eq!(result, 0, "kill({pid}, {number})");
+}
+
 /// Kills a process and everything below it, as the end of a container does, and reaps it.
 pub fn kill_tree(child: &mut Child) -> ExitStatus {
     // All are stopped first, from the top, until the list grows no more: whatever starts another
@@ -101,6 +114,13 @@ pub fn alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
+/// The children of its first thread, living and dead.
+pub fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace().map(|id| id.parse().expect("a number")).collect()
+}
+
 /// Every process below this one, parents before their children.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -129,6 +149,8 @@ pub struct Stat {
     pub state: char,
     /// The id of the parent.
     pub parent: u32,
+    /// The processor time that it has used, user and system, in clock ticks (10 ms).
+    pub ticks: u64,
 }
 
 /// The state of a process, if it exists.
@@ -137,10 +159,27 @@ pub fn stat(pid: u32) -> Option<Stat> {
     // The name is in parentheses and may hold anything, further parentheses included.
     let (head, tail) = text.rsplit_once(") ")?;
     let (_, name) = head.split_once('(')?;
-    let mut fields = tail.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let parent = fields.next()?.parse().ok()?;
-    Some(Stat { name: name.to_owned(), state, parent })
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    let state = fields.first()?.chars().next()?;
+    let parent = fields.get(1)?.parse().ok()?;
+    let ticks = fields.get(11..13)?.iter().filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Some(Stat { name: name.to_owned(), state, parent, ticks })
+}
+
+/// Its state as in [`Stat`], or none once it is gone.
+pub fn state(pid: u32) -> Option<char> {
+    stat(pid).map(|stat| stat.state)
+}
+
+/// One field of `/proc/PID/status`.
+///
+/// # Panics
+/// When there is no such process or field.
+#[track_caller]
+pub fn status_field(pid: u32, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} in {text}")).trim().to_owned()
 }
 
 fn as_pid(pid: u32) -> Pid {

@@ -13,6 +13,26 @@ use super::process::rest;
 pub fn wait_ok<T, E: Display>(
     limit: Duration,
     what: &str,
+    look: impl FnMut() -> Result<T, E>,
+) -> T {
+    wait(limit, Duration::from_millis(10), what, look)
+}
+
+/// The same for a plain condition, which costs little to look at.
+///
+/// # Panics
+/// When `limit` has passed.
+#[track_caller]
+pub fn wait_for(limit: Duration, what: &str, mut look: impl FnMut() -> bool) {
+    let pause = Duration::from_millis(2);
+    wait(limit, pause, what, || if look() { Ok(()) } else { Err("not so") });
+}
+
+#[track_caller]
+fn wait<T, E: Display>(
+    limit: Duration,
+    pause: Duration,
+    what: &str,
     mut look: impl FnMut() -> Result<T, E>,
 ) -> T {
     let start = Instant::now();
@@ -22,16 +42,7 @@ pub fn wait_ok<T, E: Display>(
             Err(last) if start.elapsed() >= limit => {
                 panic!("waited {limit:?} for {what}; last seen: {last}")
             }
-            Err(_) => rest(Duration::from_millis(10)),
+            Err(_) => rest(pause),
         }
     }
-}
-
-/// The same for a plain condition.
-///
-/// # Panics
-/// When `limit` has passed.
-#[track_caller]
-pub fn wait_for(limit: Duration, what: &str, mut look: impl FnMut() -> bool) {
-    wait_ok(limit, what, || if look() { Ok(()) } else { Err("not so") });
 }

@@ -350,3 +350,58 @@ fn ghost_of_a_pod_that_came_back_fresh_does_not_stop_forming() {
         5 epoch=6 knows=0,1,2,3,9 sees=9:fail";
     assert!(plan(text).steps.contains(&Step::Forget(id(9))));
 }
+
+/// Pod 3 lost its volume and is back, after master 1 was lost: it has not heard of the slots of 1.
+const LEARNING: &str = "
+    3 knows=0,2,4,5
+    0 epoch=1 slots=0-5460 knows=1,2,3,4,5 sees=1:fail
+    2 epoch=3 slots=10923-16383 knows=0,1,3,4,5 sees=1:fail
+    4 epoch=2 of=1 knows=0,1,2,3,5 sees=1:fail
+    5 epoch=3 of=2 knows=0,1,2,3,4 sees=1:fail";
+
+/// The scene with the slots of master 1, which is gone, in every other table.
+fn learning(text: &str) -> View {
+    let mut view = scene(text);
+    for report in view.peers.iter_mut().filter_map(|peer| peer.answer.as_mut().ok()) {
+        let mut nodes: Vec<Node> = report.table.nodes().cloned().collect();
+        for node in nodes.iter_mut().filter(|node| node.id == id(1)) {
+            node.slots = vec![range("5461-10922")];
+        }
+        report.table = Table::new(nodes).expect("one own line");
+    }
+    view
+}
+
+#[test]
+fn fresh_pod_joins_its_own_shard_while_another_has_no_living_owner() {
+    let plan = plan_of(&learning(LEARNING));
+    assert_eq!(plan.steps, [Step::Replicate { master: id(0), why: Replicate::Join }]);
+    // Its own has all its replicas: it waits to see which one lacks one.
+    let full = LEARNING.replace("5 epoch=3 of=2", "5 epoch=3 of=0");
+    assert_eq!(plan_of(&learning(&full)).steps, []);
+}
+
+#[test]
+fn fresh_pod_whose_own_shard_has_no_living_owner_says_so() {
+    let of_1 = LEARNING
+        .replace("3 knows=0,2,4,5", "4 knows=0,2,3,5")
+        .replace("4 epoch=2 of=1 knows=0,1,2,3,5", "3 epoch=1 of=0 knows=0,1,2,4,5");
+    let plan = plan_of(&learning(&of_1));
+    assert_held(&plan, "master_down");
+}
+
+#[test]
+fn fresh_pod_learns_as_long_as_it_may_still_hear_of_an_owner() {
+    let waits = |view: &View| {
+        let plan = plan_of(view);
+        plan.steps.is_empty() && matches!(plan.membership, Membership::Pending(_))
+    };
+    let seen = LEARNING.replace("of=2 knows=0,1,2,3,4 sees=1:fail", "of=2 knows=0,1,2,3,4");
+    assert!(waits(&learning(&seen)));
+    let mut unsure = learning(LEARNING);
+    unsure.discovery = Discovery::Failed("timed out".to_owned());
+    assert!(waits(&unsure));
+    let mut silent = learning(LEARNING);
+    silent.peers[2].answer = Err(Failure::Silent("timed out".to_owned()));
+    assert!(waits(&silent));
+}

@@ -5,6 +5,7 @@
 pub struct Rng(u64);
 
 impl Rng {
+    /// Always the same numbers for the same seed.
     pub fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
@@ -27,10 +28,12 @@ impl Rng {
         low + self.below((high - low + 1) as usize) as u32
     }
 
+    /// True once in `n` times.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
+    /// One of these; none of none.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.below(from.len())])
     }

@@ -1,0 +1,117 @@
+use super::*;
+use crate::cluster::model::{Discovery, Own, Peer, Replication, Report, Table};
+use crate::cluster::peers::table;
+use crate::cluster::replies::Stream;
+use crate::health::Role;
+
+const MASTER: &str = "0000000000000000000000000000000000000001";
+const REPLICA: &str = "0000000000000000000000000000000000000002";
+
+fn read(own: &str, master: &str) -> Table {
+    let line = |id: &str, ip: &str, flags: &str, of: &str, slots: &str| {
+        format!("{id} {ip}:6379@16379 {flags} {of} 0 0 1 connected{slots}\n")
+    };
+    let mark = |who: &str| if who == own { "myself," } else { "" };
+    let text = line(MASTER, "10.0.0.1", &format!("{}{master}", mark(MASTER)), "-", " 0-16383")
+        + &line(REPLICA, "10.0.0.2", &format!("{}slave", mark(REPLICA)), MASTER, "");
+    table(&text).expect("a table")
+}
+
+/// What a replica sees: its link, where it copies from, which stream, and whether its master is
+/// there.
+fn view(link_up: bool, host: &str, stream: &str, is_there: bool) -> View {
+    let flags = if is_there { "master" } else { "master,noaddr" };
+    let master = Peer {
+        at: "10.0.0.1:6379".parse().expect("an address"),
+        named: true,
+        answer: Ok(Report {
+            table: read(MASTER, "master"),
+            keys: 1,
+            stream: Stream { id: "ours".to_owned(), offset: 2, link_up: true },
+            follows: None,
+        }),
+    };
+    View {
+        own: Own {
+            table: read(REPLICA, flags),
+            keys: 1,
+            serves: true,
+            state_ok: true,
+            current_epoch: 1,
+            replication: Replication {
+                role: Role::Replica { link_up, synced_once: true },
+                master_host: Some(host.to_owned()),
+                follows: format!("{host}:6379").parse().ok(),
+                stream: Stream { id: stream.to_owned(), offset: 2, link_up },
+                down_for: None,
+            },
+        },
+        discovery: Discovery::Done,
+        peers: if is_there { vec![master] } else { Vec::new() },
+        past: Past::default(),
+    }
+}
+
+fn linked() -> View {
+    view(true, "10.0.0.1", "ours", true)
+}
+
+fn alone() -> View {
+    view(false, "10.0.0.1", "ours", false)
+}
+
+fn look(memory: &mut Memory, mut view: View, now: Instant) -> Past {
+    memory.look(&mut view, now);
+    view.past
+}
+
+#[test]
+fn time_counts_from_the_first_look_that_misses_the_master() {
+    let (mut memory, start) = (Memory::default(), Instant::now());
+    let at = |second| start + Duration::from_secs(second);
+    assert_eq!(look(&mut memory, linked(), at(0)).missing, None);
+    assert_eq!(look(&mut memory, alone(), at(1)).missing, Some(Duration::ZERO));
+    assert_eq!(look(&mut memory, alone(), at(2)).missing, Some(Duration::from_secs(1)));
+    assert_eq!(look(&mut memory, linked(), at(3)).missing, None);
+    assert_eq!(look(&mut memory, alone(), at(4)).missing, Some(Duration::ZERO));
+}
+
+#[test]
+fn time_in_which_nobody_looked_does_not_count() {
+    let (mut memory, start) = (Memory::default(), Instant::now());
+    look(&mut memory, alone(), start);
+    let frozen = look(&mut memory, alone(), start + Duration::from_secs(3600));
+    assert_eq!(frozen.missing, Some(LONGEST_GAP));
+    memory.saw_nothing();
+    assert!(!memory.counts());
+    let after = look(&mut memory, alone(), start + Duration::from_secs(3601));
+    assert_eq!(after.missing, Some(Duration::ZERO));
+}
+
+#[test]
+fn data_is_the_masters_if_it_was_seen_to_be_copied_and_is_still_the_same() {
+    let now = Instant::now();
+    let after = |before: Option<View>, then: View| {
+        let mut memory = Memory::default();
+        if let Some(before) = before {
+            look(&mut memory, before, now);
+        }
+        look(&mut memory, then, now).is_copy
+    };
+    assert!(after(Some(linked()), alone()));
+    assert!(!after(None, alone()));
+    assert!(!after(Some(linked()), view(false, "10.0.0.1", "another's", false)));
+    // Its link leads elsewhere, or nobody knows to whom.
+    assert!(!after(Some(view(true, "10.0.0.9", "ours", true)), alone()));
+    assert!(!after(Some(view(true, "10.0.0.1", "ours", false)), alone()));
+    assert!(!after(Some(view(false, "10.0.0.1", "ours", true)), alone()));
+}
+
+#[test]
+fn order_is_remembered() {
+    let (mut memory, now) = (Memory::default(), Instant::now());
+    assert_eq!(look(&mut memory, alone(), now).ordered, None);
+    memory.ordered(now);
+    let later = look(&mut memory, alone(), now + Duration::from_secs(7));
+    assert_eq!(later.ordered, Some(Duration::from_secs(7)));
+}

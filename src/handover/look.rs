@@ -1,0 +1,224 @@
+//! Asks the own server and its replicas, and gives the one order.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::cluster::model::{Table, client_address};
+use crate::cluster::observe::{NoFailover, Observer};
+use crate::cluster::peers::table;
+use crate::cluster::replies;
+use crate::config::server::ServerConfig;
+use crate::health::{Answer, Role};
+use crate::nodes_conf::{Node, NodeId};
+use crate::redis::{Connection, Dialer, Failure};
+
+use super::plan::{Reply, Said, Successor, View, voters};
+
+/// How long a replica is waited for. One that hangs would cost five seconds of paused writes if it
+/// were told to take over, so it is asked first; longer than this, and the end of a whole cluster
+/// would take longer by it.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The pause between two looks at whether we have become a replica.
+const FLIP_PAUSE: Duration = Duration::from_millis(2);
+
+/// The pause between two looks at a replica that takes over.
+const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// The eyes of a server that leaves.
+pub struct Look {
+    own: Observer,
+    /// The own server announces that it is not to be elected.
+    is_announced: bool,
+    peers: Peers,
+}
+
+/// How replicas are spoken to.
+struct Peers {
+    dialer: Dialer,
+    cluster: String,
+    info: String,
+}
+
+/// Connections to replicas that answered.
+pub type Connections = BTreeMap<NodeId, Connection>;
+
+/// Why a replica has not taken over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Short {
+    /// It said no.
+    #[error("it refused: {0}")]
+    Refused(Answer),
+    /// It has ended meanwhile.
+    #[error("it has ended: {0}")]
+    Ended(Failure),
+    /// Somebody else answers in its place.
+    #[error("it has ended: {0} answers there")]
+    Replaced(NodeId),
+    /// It has given up by now.
+    #[error("not within {0:?}")]
+    Late(Duration),
+    /// It cannot be elected, but may still try.
+    #[error("it is linked to {0} of {1} masters, too few to elect it")]
+    NoMajority(usize, usize),
+}
+
+impl Short {
+    /// Whether it may take over yet, so that nobody else must be told to.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self, Short::NoMajority(..))
+    }
+}
+
+impl Look {
+    /// Looks at the server with this configuration, and speaks to its replicas alike.
+    pub fn new(server: &ServerConfig, dialer: Dialer, own_ip: Option<IpAddr>) -> Look {
+        let (cluster, info) = (server.word("CLUSTER"), server.word("INFO"));
+        let own = Observer::new(server, dialer.clone(), own_ip, None);
+        Look { own, is_announced: false, peers: Peers { dialer, cluster, info } }
+    }
+
+    /// The own server and, where it serves slots, all of its replicas at once.
+    ///
+    /// # Errors
+    /// The own server could not be asked.
+    pub async fn all(&mut self) -> Result<(View, Connections), Failure> {
+        let own = self.own.own_table().await?;
+        self.announce().await;
+        let mut replies = Vec::new();
+        if !own.me().slots.is_empty() {
+            let replicas = own.others().iter().filter(|node| node.master == Some(own.id()));
+            replies = join_all(replicas.map(|node| self.peers.ask_replica(node))).await;
+            replies.sort_by_key(|(reply, _)| reply.id);
+        }
+        // Asked last, so that no replica is ahead of it.
+        let stream = replies::stream(&self.own.info_own("replication").await?);
+        let mut connections = Connections::new();
+        let mut replicas = Vec::new();
+        for (reply, connection) in replies {
+            connections.extend(connection.map(|connection| (reply.id, connection)));
+            replicas.push(reply);
+        }
+        Ok((View { table: own, stream, replicas }, connections))
+    }
+
+    /// Sets the flag `nofailover` on the own server, so that a peer which leaves too does not hand
+    /// its slots back to us, and no election does.
+    async fn announce(&mut self) {
+        if self.is_announced {
+            return;
+        }
+        match self.own.set_no_failover(NoFailover::Yes).await {
+            Ok(()) => self.is_announced = true,
+            Err(why) => debug!("cannot announce that this node leaves: the server {why}"),
+        }
+    }
+
+    /// Has a replica take over, and waits until it has.
+    ///
+    /// # Errors
+    /// It has not, within `limit` at the latest; [`Short`] says whether it may yet.
+    pub async fn take_over(
+        &mut self,
+        successor: &Successor,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<(), Short> {
+        let words = [self.peers.cluster.as_str(), "FAILOVER"];
+        // Any other failure is no refusal: it may have heard the order.
+        if let Err(Failure::Said(answer)) = connection.text(&words).await {
+            return Err(Short::Refused(answer));
+        }
+        tokio::select! {
+            () = until_replica(&mut self.own) => Ok(()),
+            short = self.peers.until_lost(successor, connection) => Err(short),
+            () = sleep(limit) => Err(Short::Late(limit)),
+        }
+    }
+}
+
+/// Ends when the own server is a replica.
+async fn until_replica(own: &mut Observer) {
+    loop {
+        let info = own.info_own("replication").await;
+        if info.is_ok_and(|info| matches!(replies::role(&info), Role::Replica { .. })) {
+            return;
+        }
+        sleep(FLIP_PAUSE).await;
+    }
+}
+
+impl Peers {
+    async fn ask_replica(&self, node: &Node) -> (Reply, Option<Connection>) {
+        let answer = match client_address(node) {
+            None => Err(Failure::Ours("has no address".to_owned())),
+            Some(at) => self.ask(at).await,
+        };
+        let (answer, connection) = match answer {
+            Ok((said, connection)) => (Ok(said), Some(connection)),
+            Err(failure) => (Err(failure), None),
+        };
+        (Reply { id: node.id, answer }, connection)
+    }
+
+    async fn ask(&self, at: SocketAddr) -> Result<(Said, Connection), Failure> {
+        let asked = async {
+            let connection = self.dialer.connect_peer(at).await?;
+            let nodes = [self.cluster.as_str(), "NODES"];
+            let replication = [self.info.as_str(), "replication"];
+            let (nodes, info) =
+                tokio::join!(connection.text(&nodes), connection.text(&replication));
+            let (table, stream) = (table(&nodes?)?, replies::stream(&info?));
+            Ok((Said { at, table, stream }, connection))
+        };
+        let silent = |_| Err(Failure::Silent(format!("no reply within {PATIENCE:?}")));
+        timeout(PATIENCE, asked).await.unwrap_or_else(silent)
+    }
+
+    /// Ends when the successor, which was told to take over through this connection, cannot do so
+    /// any more. One that is only silent may.
+    async fn until_lost(&self, successor: &Successor, connection: &Connection) -> Short {
+        let mut connection = Some(connection.clone());
+        loop {
+            sleep(SUCCESSOR_PAUSE).await;
+            let (answer, kept) = match &connection {
+                Some(kept) => (self.table_of(kept).await, connection.clone()),
+                None => match timeout(PATIENCE, self.dialer.connect_peer(successor.at)).await {
+                    Ok(Ok(new)) => (self.table_of(&new).await, Some(new)),
+                    Ok(Err(why)) => (Some(Err(why)), None),
+                    Err(_) => (None, None),
+                },
+            };
+            let was_connected = connection.is_some();
+            connection = kept;
+            match answer {
+                // Silent: it hangs, or the network does.
+                None => {}
+                Some(Ok(table)) if table.id() == successor.id => {
+                    let (linked, masters) = voters(&table);
+                    if linked * 2 <= masters {
+                        return Short::NoMajority(linked, masters);
+                    }
+                }
+                Some(Ok(table)) => return Short::Replaced(table.id()),
+                // The connection alone may have been closed: a new one tells.
+                Some(Err(Failure::Silent(_))) if was_connected => connection = None,
+                Some(Err(why @ (Failure::Closed | Failure::Silent(_)))) => {
+                    return Short::Ended(why);
+                }
+                Some(Err(_)) => {}
+            }
+        }
+    }
+
+    /// `None`: no reply in time.
+    async fn table_of(&self, of: &Connection) -> Option<Result<Table, Failure>> {
+        let asked = async { table(&of.text(&[&self.cluster, "NODES"]).await?) };
+        timeout(PATIENCE, asked).await.ok()
+    }
+}

@@ -1,0 +1,271 @@
+//! From what was seen to the next step of leaving. Pure, and level-triggered: no step remembers
+//! an earlier one but for who was told to take over and did not.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::cluster::model::{Table, is_healthy};
+use crate::cluster::replies::Stream;
+use crate::health::Answer;
+use crate::nodes_conf::NodeId;
+use crate::redis::Failure;
+
+/// How far a replica may be behind when it is told to take over, in bytes: writes pause for as long
+/// as it needs for them, which is ten milliseconds on a slow network. Further behind, it is waited
+/// for, and writes go on meanwhile.
+pub const LAG_MAX: u64 = 1 << 20;
+
+/// No replica is told to take over with less time left than this. It takes milliseconds.
+pub const TIME_MIN: Duration = Duration::from_millis(500);
+
+/// The own server and its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its view of the cluster.
+    pub table: Table,
+    /// What it sends to its replicas.
+    pub stream: Stream,
+    /// Its replicas, in the order of their ids.
+    pub replicas: Vec<Reply>,
+}
+
+/// One replica that was asked. The own table names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its id in the own table.
+    pub id: NodeId,
+    /// What came back.
+    pub answer: Result<Said, Failure>,
+}
+
+/// What a replica said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Where.
+    pub at: SocketAddr,
+    /// Its view of the cluster.
+    pub table: Table,
+    /// What it has of its master's stream.
+    pub stream: Stream,
+}
+
+/// What the step depends on besides what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment<'a> {
+    /// Until the signal passes in any case.
+    pub left: Duration,
+    /// Who was told to take over and did not, and why.
+    pub tried: &'a [(NodeId, String)],
+    /// Somebody was told to take over, by an agent that has ended since, and may do so yet.
+    pub in_flight: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The signal passes.
+    Go(Go),
+    /// Look again.
+    Wait(Unfit),
+    /// Tell it to take over.
+    Order(Successor),
+}
+
+/// Who is to take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it answered.
+    pub at: SocketAddr,
+    /// How far it was behind, in bytes.
+    pub lag_bytes: u64,
+}
+
+/// Why nothing is handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// It serves no slots: a replica, or not yet a member.
+    NothingToHandOver,
+    /// It has no replica.
+    NoReplica,
+    /// Why each of its replicas cannot take over.
+    NoneFit(Vec<(NodeId, Unfit)>),
+    /// The own server could not be asked, and so has nothing that it serves.
+    Unasked(Failure),
+}
+
+/// Why a replica is not told to take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It does not answer, or not as it should.
+    NoAnswer(Failure),
+    /// Another node answers at its address.
+    Other(NodeId),
+    /// It does not call itself a replica of ours.
+    NotOurs,
+    /// It has the flag `nofailover`: it leaves as well, or its owner wants it so.
+    Leaving,
+    /// Too few masters are linked to it for an election: so many of so many.
+    NoMajority(usize, usize),
+    /// It was told to take over, and did not.
+    Tried(String),
+    /// It reads its data set.
+    Loading,
+    /// Its link to us is down, or it is in the middle of a full sync.
+    Syncing,
+    /// It follows another stream than ours.
+    OtherStream,
+    /// It is this far behind, in bytes.
+    Behind(u64),
+    /// It was told to take over, and may yet.
+    InFlight,
+    /// It could, but the time is over.
+    NoTime,
+    /// The own server runs a script, or is silent, and answers later.
+    OwnServer(Failure),
+}
+
+impl Step {
+    /// The next step of a server that answered.
+    pub fn new(view: &View, moment: &Moment<'_>) -> Step {
+        if view.table.me().slots.is_empty() || view.table.me().flags.replica {
+            return Step::Go(Go::NothingToHandOver);
+        }
+        if moment.in_flight {
+            return Step::Wait(Unfit::InFlight);
+        }
+        let (mut fit, mut unfit) = (Vec::new(), Vec::new());
+        for reply in &view.replicas {
+            match judge(view, reply, moment) {
+                Ok(successor) => fit.push(successor),
+                Err(why) => unfit.push((reply.id, why)),
+            }
+        }
+        let in_time = moment.left >= TIME_MIN;
+        if !in_time {
+            unfit.extend(fit.drain(..).map(|late: Successor| (late.id, Unfit::NoTime)));
+        }
+        // Of two that are equally far the choice is the same each time.
+        let best = fit.into_iter().min_by_key(|one| (one.lag_bytes, one.id));
+        let soon = unfit.iter().find(|(_, why)| why.may_pass());
+        match (best, soon) {
+            (Some(successor), _) => Step::Order(successor),
+            (_, Some((_, why))) if in_time => Step::Wait(why.clone()),
+            _ if view.replicas.is_empty() => Step::Go(Go::NoReplica),
+            _ => Step::Go(Go::NoneFit(unfit)),
+        }
+    }
+
+    /// The next step where the own server could not be asked. Whoever has answered once is busy
+    /// now, and has something to hand over perhaps; who has not is only starting.
+    pub fn unasked(failure: Failure, answered_once: bool) -> Step {
+        match failure {
+            Failure::Silent(_) | Failure::Said(Answer::Busy) if answered_once => {
+                Step::Wait(Unfit::OwnServer(failure))
+            }
+            _ => Step::Go(Go::Unasked(failure)),
+        }
+    }
+}
+
+impl Unfit {
+    /// Whether it may be fit soon, so that it is worth waiting for. Nobody waits for a replica that
+    /// is not there or leaves too, or the end of a whole cluster would take as long as the wait.
+    fn may_pass(&self) -> bool {
+        matches!(self, Unfit::Loading | Unfit::Syncing | Unfit::OtherStream | Unfit::Behind(_))
+    }
+}
+
+/// Whether a replica can take over.
+fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, Unfit> {
+    if let Some((_, why)) = moment.tried.iter().find(|(id, _)| *id == reply.id) {
+        return Err(Unfit::Tried(why.clone()));
+    }
+    let said = match &reply.answer {
+        Ok(said) => said,
+        Err(Failure::Said(Answer::Loading)) => return Err(Unfit::Loading),
+        Err(failure) => return Err(Unfit::NoAnswer(failure.clone())),
+    };
+    let me = said.table.me();
+    if me.id != reply.id {
+        return Err(Unfit::Other(me.id));
+    }
+    if !me.flags.replica || me.master != Some(view.table.id()) {
+        return Err(Unfit::NotOurs);
+    }
+    if me.flags.nofailover {
+        return Err(Unfit::Leaving);
+    }
+    let (linked, masters) = voters(&said.table);
+    if linked * 2 <= masters {
+        return Err(Unfit::NoMajority(linked, masters));
+    }
+    if !said.stream.link_up {
+        return Err(Unfit::Syncing);
+    }
+    // Replication knows no ids: whoever has our old address may be followed in our place.
+    if said.stream.id != view.stream.id {
+        return Err(Unfit::OtherStream);
+    }
+    let lag_bytes = view.stream.offset.saturating_sub(said.stream.offset);
+    if lag_bytes > LAG_MAX {
+        return Err(Unfit::Behind(lag_bytes));
+    }
+    Ok(Successor { id: reply.id, at: said.at, lag_bytes })
+}
+
+/// How many masters could vote for the server with this table, and how many there are. The one that
+/// is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as forced).
+pub fn voters(table: &Table) -> (usize, usize) {
+    (table.owners().filter(|node| is_healthy(node)).count(), table.owners().count())
+}
+
+impl fmt::Display for Successor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}, {} bytes behind", self.id, self.at, self.lag_bytes)
+    }
+}
+
+impl fmt::Display for Go {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Go::NothingToHandOver => f.write_str("it serves no slots"),
+            Go::NoReplica => f.write_str("it has no replica that could take over"),
+            Go::NoneFit(all) => {
+                f.write_str("none of its replicas can take over")?;
+                all.iter().enumerate().try_for_each(|(nth, (id, why))| {
+                    let separator = if nth == 0 { ": " } else { "; " };
+                    write!(f, "{separator}{id} {why}")
+                })
+            }
+            Go::Unasked(failure) => write!(f, "the server {failure}"),
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::NoAnswer(failure) => write!(f, "{failure}"),
+            Unfit::Other(id) => write!(f, "is not where {id} answers"),
+            Unfit::NotOurs => f.write_str("is no replica of this node any more"),
+            Unfit::Leaving => f.write_str("leaves too, or is set not to take over"),
+            Unfit::NoMajority(linked, masters) => {
+                write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
+            }
+            Unfit::Tried(why) => write!(f, "was told to and did not: {why}"),
+            Unfit::Loading => f.write_str("still reads its data set"),
+            Unfit::Syncing => f.write_str("has no link to this node, or still syncs"),
+            Unfit::OtherStream => f.write_str("does not follow this node's stream"),
+            Unfit::Behind(bytes) => write!(f, "is {bytes} bytes behind"),
+            Unfit::InFlight => f.write_str("was told to take over, and may yet"),
+            Unfit::NoTime => f.write_str("could, but it is too late"),
+            Unfit::OwnServer(failure) => write!(f, "waits for the own server, which {failure}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

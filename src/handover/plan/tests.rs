@@ -1,0 +1,186 @@
+//! A master `a` with replicas `b` and `c`, and the masters `d` and `e` of the other shards.
+
+use super::*;
+use crate::nodes_conf::parse_reply;
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn id(letter: char) -> NodeId {
+    letter.to_string().repeat(40).parse().unwrap()
+}
+
+fn at(letter: char) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, letter as u8 - b'a'], 7000))
+}
+
+/// What `letter` says of the cluster; those in `cut_off` are not linked to it.
+fn table(letter: char, cut_off: &str) -> Table {
+    let line = |(node, role, slots): (char, &str, &str)| {
+        let myself = if node == letter { "myself," } else { "" };
+        let link = if cut_off.contains(node) { "disconnected" } else { "connected" };
+        let master = if role == "slave" { id('a').to_string() } else { "-".to_owned() };
+        format!("{} {}@17000 {myself}{role} {master} 0 0 3 {link} {slots}\n", id(node), at(node))
+    };
+    let nodes = [
+        ('a', "master", "0-99"),
+        ('b', "slave", ""),
+        ('c', "slave", ""),
+        ('d', "master", "100-199"),
+        ('e', "master", "200-299"),
+    ];
+    Table::new(parse_reply(nodes.map(line).concat()).unwrap()).unwrap()
+}
+
+fn stream(offset: u64) -> Stream {
+    Stream { id: "one".to_owned(), offset, link_up: true }
+}
+
+/// What the replica says, having so much of the stream.
+fn said(letter: char, offset: u64) -> Said {
+    Said { at: at(letter), table: table(letter, ""), stream: stream(offset) }
+}
+
+fn reply(letter: char, answer: Result<Said, Failure>) -> Reply {
+    Reply { id: id(letter), answer }
+}
+
+fn good(letter: char, offset: u64) -> Reply {
+    reply(letter, Ok(said(letter, offset)))
+}
+
+/// One that differs from a good one in this.
+fn odd(letter: char, change: impl FnOnce(&mut Said)) -> Reply {
+    let mut said = said(letter, 5000);
+    change(&mut said);
+    reply(letter, Ok(said))
+}
+
+fn refused() -> Failure {
+    Failure::Silent("connection refused".to_owned())
+}
+
+/// The step of the master `a`, whose stream is at 5000, with time enough.
+fn step(replicas: Vec<Reply>) -> Step {
+    step_at(replicas, &Moment { left: LONG, tried: &[], in_flight: false })
+}
+
+fn step_at(replicas: Vec<Reply>, moment: &Moment<'_>) -> Step {
+    Step::new(&View { table: table('a', ""), stream: stream(5000), replicas }, moment)
+}
+
+fn order(letter: char, lag_bytes: u64) -> Step {
+    Step::Order(Successor { id: id(letter), at: at(letter), lag_bytes })
+}
+
+fn none_fit(letter: char, why: Unfit) -> Step {
+    Step::Go(Go::NoneFit(vec![(id(letter), why)]))
+}
+
+#[test]
+fn replica_that_has_most_of_the_stream_takes_over() {
+    assert_eq!(step(vec![good('b', 4990), good('c', 4999)]), order('c', 1));
+    assert_eq!(step(vec![good('b', 4999), good('c', 4990)]), order('b', 1));
+    assert_eq!(step(vec![good('c', 5000), good('b', 5000)]), order('b', 0));
+}
+
+#[test]
+fn replica_that_is_ahead_by_now_is_not_behind() {
+    assert_eq!(step(vec![good('b', 5100)]), order('b', 0));
+}
+
+#[test]
+fn one_that_can_is_told_whatever_is_wrong_with_the_other() {
+    let loading = reply('b', Err(Failure::Said(Answer::Loading)));
+    let dead = reply('b', Err(refused()));
+    let behind = odd('b', |said| said.stream.offset = 0);
+    for other in [loading, dead, behind] {
+        assert_eq!(step(vec![other, good('c', 4000)]), order('c', 1000));
+    }
+}
+
+#[test]
+fn nothing_is_handed_over_without_slots_or_replicas() {
+    let of = |letter, replicas| View { table: table(letter, ""), stream: stream(0), replicas };
+    let moment = Moment { left: LONG, tried: &[], in_flight: false };
+    assert_eq!(Step::new(&of('b', vec![]), &moment), Step::Go(Go::NothingToHandOver));
+    assert_eq!(Step::new(&of('a', vec![]), &moment), Step::Go(Go::NoReplica));
+}
+
+#[test]
+fn what_passes_soon_is_waited_for() {
+    let far = LAG_MAX + 1;
+    let behind = View {
+        table: table('a', ""),
+        stream: stream(far),
+        replicas: vec![odd('b', |said| said.stream.offset = 0)],
+    };
+    let moment = Moment { left: LONG, tried: &[], in_flight: false };
+    assert_eq!(Step::new(&behind, &moment), Step::Wait(Unfit::Behind(far)));
+    for (reply, why) in [
+        (reply('b', Err(Failure::Said(Answer::Loading))), Unfit::Loading),
+        (odd('b', |said| said.stream.link_up = false), Unfit::Syncing),
+        (odd('b', |said| said.stream.id = "two".to_owned()), Unfit::OtherStream),
+    ] {
+        assert_eq!(step(vec![reply.clone()]), Step::Wait(why.clone()));
+        let late = Moment { left: TIME_MIN / 2, tried: &[], in_flight: false };
+        assert_eq!(step_at(vec![reply], &late), none_fit('b', why));
+    }
+}
+
+#[test]
+fn what_does_not_pass_is_not_waited_for() {
+    let leaves = |said: &mut Said| {
+        let mut me = said.table.me().clone();
+        me.flags.nofailover = true;
+        let others = said.table.others().to_vec();
+        said.table = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
+    };
+    for (reply, why) in [
+        (reply('b', Err(refused())), Unfit::NoAnswer(refused())),
+        (odd('b', |said| said.table = table('c', "")), Unfit::Other(id('c'))),
+        (reply('d', Ok(said('d', 5000))), Unfit::NotOurs),
+        (odd('b', leaves), Unfit::Leaving),
+        (odd('b', |said| said.table = table('b', "de")), Unfit::NoMajority(1, 3)),
+    ] {
+        let letter = if why == Unfit::NotOurs { 'd' } else { 'b' };
+        assert_eq!(step(vec![reply]), none_fit(letter, why));
+    }
+}
+
+#[test]
+fn majority_is_most_of_the_masters_the_leaving_one_among_them() {
+    assert_eq!(step(vec![odd('b', |said| said.table = table('b', "d"))]), order('b', 0));
+}
+
+#[test]
+fn whoever_was_told_in_vain_is_not_told_again() {
+    let tried = [(id('b'), "it refused".to_owned())];
+    let moment = Moment { left: LONG, tried: &tried, in_flight: false };
+    assert_eq!(step_at(vec![good('b', 5000), good('c', 1)], &moment), order('c', 4999));
+    let why = Unfit::Tried("it refused".to_owned());
+    assert_eq!(step_at(vec![good('b', 5000)], &moment), none_fit('b', why));
+}
+
+#[test]
+fn nobody_is_told_while_another_may_take_over_yet() {
+    let moment = Moment { left: LONG, tried: &[], in_flight: true };
+    assert_eq!(step_at(vec![good('b', 5000)], &moment), Step::Wait(Unfit::InFlight));
+}
+
+#[test]
+fn nobody_is_told_when_there_is_no_time() {
+    let moment = Moment { left: TIME_MIN / 2, tried: &[], in_flight: false };
+    assert_eq!(step_at(vec![good('b', 5000)], &moment), none_fit('b', Unfit::NoTime));
+}
+
+#[test]
+fn own_server_that_has_answered_before_is_waited_for() {
+    let busy = || Failure::Said(Answer::Busy);
+    for failure in [refused(), busy()] {
+        let wait = Step::Wait(Unfit::OwnServer(failure.clone()));
+        assert_eq!(Step::unasked(failure.clone(), true), wait);
+        assert_eq!(Step::unasked(failure.clone(), false), Step::Go(Go::Unasked(failure)));
+    }
+    let loading = Failure::Said(Answer::Loading);
+    assert_eq!(Step::unasked(loading.clone(), true), Step::Go(Go::Unasked(loading)));
+}

@@ -1,0 +1,63 @@
+//! Several leave at once: nobody waits for somebody who leaves too, and no key is lost.
+
+use super::*;
+use crate::support::server::any_server;
+
+/// Tells all of them, in this order, and waits until all have ended; how long that took.
+#[track_caller]
+fn stop_together(fleet: &mut Fleet, ordinals: &[usize]) -> Duration {
+    let start = Instant::now();
+    for ordinal in ordinals {
+        fleet.pods[*ordinal].signal(Signal::SIGTERM);
+    }
+    for ordinal in ordinals {
+        assert_eq!(fleet.pods[*ordinal].wait_exit(LIMIT).code(), Some(0));
+    }
+    start.elapsed()
+}
+
+#[track_caller]
+fn come_back(fleet: &mut Fleet) {
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    assert_keys(fleet);
+}
+
+#[test]
+fn both_copies_of_a_shard_leave_at_once() {
+    in_every_version(|server| {
+        let mut fleet = formed(server);
+        for master_first in [true, false] {
+            let master = (0..6).find(|at| role(&fleet.pods[*at]).unwrap() == "master").unwrap();
+            let replica = replica_of(&fleet, master);
+            let order = if master_first { [master, replica] } else { [replica, master] };
+            let took = stop_together(&mut fleet, &order);
+            println!("{}: both copies stopped within {took:?}", server.name);
+            come_back(&mut fleet);
+        }
+    });
+}
+
+#[test]
+fn all_six_leave_at_once() {
+    in_every_version(|server| {
+        let mut fleet = formed(server);
+        let took = stop_together(&mut fleet, &[0, 1, 2, 3, 4, 5]);
+        println!("{}: all six stopped within {took:?}", server.name);
+        come_back(&mut fleet);
+        let took = stop_together(&mut fleet, &[5, 4, 3, 2, 1, 0]);
+        println!("{}: all six, the other way round, stopped within {took:?}", server.name);
+        come_back(&mut fleet);
+    });
+}
+
+#[test]
+fn master_and_one_of_two_replicas_leave_the_shard_to_the_third() {
+    let mut fleet = one_shard(&any_server(), 2);
+    fleet.pods[1].signal(Signal::SIGTERM);
+    // From here on it shows that it leaves, or is gone.
+    wait_says(&fleet.pods[1], "nothing to hand over");
+    stop_together(&mut fleet, &[0]);
+    assert!(fleet.pods[1].wait_exit(LIMIT).success());
+    assert_eq!(role(&fleet.pods[2]).unwrap(), "master");
+}

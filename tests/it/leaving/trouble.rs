@@ -1,0 +1,162 @@
+//! Something is wrong, before the replica takes over or while it does.
+
+use std::fs;
+
+use super::*;
+use crate::support::process::send;
+use crate::support::server::{any_server, servers};
+
+/// A cluster in which votes are asked for and never come: both other masters hang, and nobody has
+/// noticed yet. So whoever is told to take over is busy with that for five seconds.
+fn without_votes(server: &Server) -> (Fleet, usize) {
+    let fleet = started(&Recipe { node_timeout: Duration::from_secs(60), ..recipe(server, 3) });
+    let successor = replica_of(&fleet, 0);
+    for master in [1, 2] {
+        send(fleet.pods[master].server_pid().unwrap(), Signal::SIGSTOP);
+    }
+    (fleet, successor)
+}
+
+#[test]
+fn replica_that_hangs_is_passed_over_for_another() {
+    let mut fleet = one_shard(&any_server(), 2);
+    let hung = fleet.pods[1].server_pid().unwrap();
+    send(hung, Signal::SIGSTOP);
+    fleet.pods[0].signal(Signal::SIGTERM);
+    wait_role(&fleet.pods[2], "master");
+    send(hung, Signal::SIGCONT);
+    assert!(fleet.pods[0].wait_exit(LIMIT).success());
+    assert_says(&fleet.pods[0], "has taken over: ");
+}
+
+#[test]
+fn replica_that_still_syncs_is_waited_for() {
+    let mut recipe = Recipe { node_timeout: PATIENT, ..recipe(&any_server(), 1) };
+    recipe.conf.push("repl-diskless-sync yes\nrepl-diskless-sync-delay 2".to_owned());
+    let mut fleet = started(&recipe);
+    fleet.pods[1].kill();
+    fs::remove_dir_all(fleet.pods[1].data().join("appendonlydir")).unwrap();
+    fleet.pods[1].start();
+    wait_ok(LIMIT, "a sync", || {
+        let info = ["INFO", "replication"];
+        let state = fleet.pods[0].field(&info, "slave0")?;
+        if state.contains("state=wait_bgsave") { Ok(()) } else { Err(state) }
+    });
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    assert_says(&fleet.pods[0], "waits with the hand-over: ");
+    assert_says(&fleet.pods[0], "has taken over: ");
+    wait_role(&fleet.pods[1], "master");
+}
+
+#[test]
+fn refusal_is_said_and_another_is_told() {
+    for server in servers() {
+        let mut fleet = one_shard(&server, 2);
+        let forbid = ["ACL", "SETUSER", "default", "-cluster|failover"];
+        fleet.pods[1].redis(&forbid).unwrap();
+        assert!(stop(&mut fleet.pods[0]).0.success());
+        wait_role(&fleet.pods[2], "master");
+        assert_eq!(role(&fleet.pods[1]).unwrap(), "slave");
+        // Only one is left, and will not.
+        fleet.pods[1].redis(&forbid).unwrap();
+        wait_ok(LIMIT, "a replica in sync", || {
+            let host = fleet.pods[1].field(&["INFO", "replication"], "master_host")?;
+            let link = fleet.pods[1].field(&["INFO", "replication"], "master_link_status")?;
+            let synced = host == fleet.pods[2].ip.to_string() && link == "up";
+            if synced && replicas_of(&fleet, 2).contains(&1) {
+                Ok(())
+            } else {
+                Err(format!("{host}: {link}"))
+            }
+        });
+        assert!(stop(&mut fleet.pods[2]).0.success());
+        assert_says(&fleet.pods[2], "has not taken over: it refused: NOPERM");
+        assert_says(&fleet.pods[2], "leaves without a hand-over: ");
+    }
+}
+
+#[test]
+fn replica_that_dies_while_it_takes_over_is_not_waited_for() {
+    let (mut fleet, successor) = without_votes(&any_server());
+    fleet.pods[0].signal(Signal::SIGTERM);
+    wait_says(&fleet.pods[0], "hands its slots over to ");
+    fleet.pods[successor].kill();
+    assert!(fleet.pods[0].wait_exit(LIMIT).success());
+    assert_says(&fleet.pods[0], "has not taken over: it has ended: ");
+}
+
+#[test]
+fn replica_that_is_never_elected_is_given_up() {
+    let (mut fleet, successor) = without_votes(&any_server());
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    assert_says(&fleet.pods[0], "has not taken over: not within ");
+    assert_says(&fleet.pods[0], "leaves without a hand-over: ");
+    assert_eq!(role(&fleet.pods[successor]).unwrap(), "slave");
+}
+
+#[test]
+fn limit_bounds_a_hand_over_that_does_not_end() {
+    let (mut fleet, _) = without_votes(&any_server());
+    fleet.pods[0].stop();
+    fleet.pods[0].env.insert("REJOIN_HANDOVER_TIMEOUT".to_owned(), "1s".to_owned());
+    fleet.pods[0].start();
+    fleet.pods[0].wait_answers(LIMIT);
+    let successor = replica_of(&fleet, 0);
+    wait_ok(LIMIT, "its replica", || {
+        let status = fleet.pods[successor].field(&["INFO", "replication"], "master_link_status")?;
+        if status == "up" { Ok(()) } else { Err(status) }
+    });
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    assert_says(&fleet.pods[0], "the hand-over has not ended within 1s: the signal passes");
+}
+
+#[test]
+fn second_signal_passes_at_once() {
+    let (mut fleet, _) = without_votes(&any_server());
+    fleet.pods[0].signal(Signal::SIGTERM);
+    wait_says(&fleet.pods[0], "hands its slots over to ");
+    fleet.pods[0].signal(Signal::SIGTERM);
+    assert!(fleet.pods[0].wait_exit(LIMIT).success());
+    let log = fleet.pods[0].log();
+    assert!(!log.contains("not within") && !log.contains("has taken over"), "{log}");
+}
+
+#[test]
+fn server_that_hangs_itself_gets_the_signal_at_the_limit() {
+    let mut recipe = Recipe { node_timeout: PATIENT, ..recipe(&any_server(), 1) };
+    recipe.env.push(("REJOIN_HANDOVER_TIMEOUT".to_owned(), "2s".to_owned()));
+    let mut fleet = started(&recipe);
+    let server = fleet.pods[0].server_pid().unwrap();
+    send(server, Signal::SIGSTOP);
+    fleet.pods[0].signal(Signal::SIGTERM);
+    wait_says(&fleet.pods[0], "the hand-over has not ended within 2s: the signal passes");
+    send(server, Signal::SIGCONT);
+    assert!(fleet.pods[0].wait_exit(LIMIT).success());
+}
+
+#[test]
+fn failover_that_is_under_way_already_is_the_only_one() {
+    let mut fleet = formed(&any_server());
+    let successor = replica_of(&fleet, 0);
+    fleet.pods[successor].redis(&["CLUSTER", "FAILOVER"]).unwrap();
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    assert_eq!(role(&fleet.pods[successor]).unwrap(), "master");
+    fleet.pods[0].start();
+    fleet.wait_whole(LIMIT);
+    assert_keys(&fleet);
+}
+
+#[test]
+fn without_a_majority_nobody_is_told_to_take_over() {
+    let mut fleet = formed(&any_server());
+    let successor = replica_of(&fleet, 0);
+    for ordinal in (1..6).filter(|ordinal| *ordinal != successor) {
+        fleet.pods[ordinal].kill();
+    }
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    assert_says(&fleet.pods[0], "is linked to 1 of 3 masters, too few to elect it");
+    assert!(!fleet.pods[0].log().contains("hands its slots over"));
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    assert_keys(&fleet);
+}
