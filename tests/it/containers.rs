@@ -1,0 +1,59 @@
+//! The image and the manifests, in real containers: what is shipped is what is tested. The images
+//! are built by `scripts/images`; commands, variables, probes, volumes and rights are those of the
+//! rendered overlays.
+//!
+//! In reading order:
+//! - [`kubelet`]: probes on their own schedule;
+//! - [`set`]: a StatefulSet, pod by pod;
+//! - [`load`]: writers, and what they lost;
+//! - the rest are tests.
+
+mod faults;
+mod image;
+mod kubelet;
+mod life;
+mod load;
+mod migrating;
+mod overlays;
+mod set;
+mod signals;
+mod upgrade;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::manifests::rendered::Rendered;
+use crate::support::engine::{Network, versions};
+
+use set::Set;
+
+/// The longest that any one state may take to come, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// One test at a time, since each runs two dozen containers.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Checks every version at once, since that mostly waits.
+fn each_version(versions: &[String], check: impl Fn(&str) + Sync) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for version in versions {
+            scope.spawn(|| check(version));
+        }
+    });
+}
+
+/// What `kubectl apply -k k8s` applies, in every version.
+fn in_every_version(check: impl Fn(Set) + Sync) {
+    let Some(rendered) = Rendered::of("k8s") else { return };
+    each_version(&versions(), |version| {
+        check(Set::new(rendered.clone(), version, Network::new()));
+    });
+}
+
+/// A set whose pods have formed a cluster.
+fn formed(mut set: Set) -> Set {
+    set.create_all();
+    set.wait_whole();
+    set
+}

@@ -1,0 +1,86 @@
+//! The overlays, each applied to containers.
+
+use std::collections::BTreeMap;
+
+use crate::manifests::own;
+use crate::support::engine::{Network, versions};
+
+use super::load::{assert_keys, write_keys};
+use super::{Rendered, Set, each_version, formed};
+
+const KEYS: usize = 100;
+
+/// An overlay in every version, on networks made like this.
+fn each(overlay: &str, network: fn() -> Network, check: impl Fn(Set) + Sync) {
+    let Some(rendered) = Rendered::of(overlay) else { return };
+    each_version(&versions(), |version| check(Set::new(rendered.clone(), version, network())));
+}
+
+/// Forms, is deleted and made again as a whole, and has every key.
+fn keeps_its_keys_on_new_addresses(set: Set) -> Set {
+    let mut set = formed(set);
+    write_keys(&set, KEYS);
+    set.delete_all();
+    set.create_all();
+    set.wait_whole();
+    assert_keys(&set, KEYS);
+    set
+}
+
+#[test]
+fn stock_image_gets_the_binary_from_an_init_container() {
+    each("k8s/overlays/stock-image", Network::new, |set| {
+        let set = keeps_its_keys_on_new_addresses(set);
+        // Nothing of ours is in the image that runs.
+        let image = set.pods[&0].container.inspect(".Config.Image");
+        assert!(image.starts_with("rejoin-test-base:"), "{image}");
+    });
+}
+
+#[test]
+fn cache_keeps_its_keys_when_a_container_or_a_pod_goes() {
+    each("k8s/overlays/cache", Network::new, |set| {
+        let mut set = formed(set);
+        write_keys(&set, KEYS);
+        // A container that dies keeps its nodes.conf: its replica has the keys, and is promoted.
+        for ordinal in 0..3 {
+            set.crash(ordinal, &["kill"]);
+            set.restart(ordinal);
+            set.wait_whole();
+            assert_keys(&set, KEYS);
+        }
+        // A pod that is replaced has nothing at all.
+        for ordinal in [5, 0] {
+            set.replace(ordinal);
+            set.wait_whole();
+            assert_keys(&set, KEYS);
+        }
+    });
+}
+
+#[test]
+fn ipv6_cluster_forms_and_comes_back_on_new_addresses() {
+    each("k8s/overlays/ipv6", Network::with_v6, |set| {
+        keeps_its_keys_on_new_addresses(set);
+    });
+}
+
+#[test]
+fn clients_from_outside_are_sent_to_the_names_of_the_documents_command() {
+    let page = std::fs::read_to_string(own("docs/external-access.md")).expect("it is there");
+    let (_, block) = page.split_once("```yaml\n").expect("it has a block");
+    let (block, _) = block.split_once("```").expect("the block ends");
+    let block: BTreeMap<String, Vec<String>> = serde_saphyr::from_str(block).expect("YAML");
+    each("k8s", Network::new, |mut set| {
+        set.rendered.container_mut().command.clone_from(&block["command"]);
+        let set = formed(set);
+        // One of two keys is not here, whoever is asked.
+        let pod = &set.pods[&0];
+        let moved = ["a", "b", "c"].map(|key| pod.ask(&["EXISTS", key])).into_iter();
+        let moved: Vec<String> = moved.filter_map(Result::err).collect();
+        assert!(!moved.is_empty(), "{}: no key is elsewhere", set.version);
+        for moved in moved {
+            assert!(moved.contains(".redis.example.com:6379"), "{}: {moved}", set.version);
+        }
+    });
+}
