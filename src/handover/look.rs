@@ -17,7 +17,7 @@ use crate::health::{Answer, Role};
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::{Connection, Dialer, Failure};
 
-use super::plan::{Reply, Said, Successor, View, voters};
+use super::plan::{Reply, Said, Successor, View, Votes, votes};
 
 /// How long a replica is waited for. One that hangs would cost five seconds of paused writes if it
 /// were told to take over, so it is asked first; longer than this, and the end of a whole cluster
@@ -200,8 +200,7 @@ impl Peers {
                 // Silent: it hangs, or the network does.
                 None => {}
                 Some(Ok(table)) if table.id() == successor.id => {
-                    let (linked, masters) = voters(&table);
-                    if linked * 2 <= masters {
+                    if let Votes::TooFew(linked, masters) = votes(&table) {
                         return Short::NoMajority(linked, masters);
                     }
                 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::cluster::model::{Table, is_healthy};
+use crate::cluster::model::{Table, is_healthy, is_up};
 use crate::cluster::replies::Stream;
 use crate::health::Answer;
-use crate::nodes_conf::NodeId;
+use crate::nodes_conf::{Node, NodeId};
 use crate::redis::Failure;
 
 /// How far a replica may be behind when it is told to take over, in bytes: writes pause for as long
@@ -96,6 +96,17 @@ pub enum Go {
     Unasked(Failure),
 }
 
+/// Whether a replica could be elected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Votes {
+    /// It is linked to most masters.
+    Enough,
+    /// It will be within a moment, or not at all.
+    Soon,
+    /// It is linked to so many of so many.
+    TooFew(usize, usize),
+}
+
 /// Why a replica is not told to take over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -109,6 +120,8 @@ pub enum Unfit {
     Leaving,
     /// Too few masters are linked to it for an election: so many of so many.
     NoMajority(usize, usize),
+    /// A link that it needs for an election is made anew.
+    Relinking,
     /// It was told to take over, and did not.
     Tried(String),
     /// It reads its data set.
@@ -174,7 +187,14 @@ impl Unfit {
     /// Whether it may be fit soon, so that it is worth waiting for. Nobody waits for a replica that
     /// is not there or leaves too, or the end of a whole cluster would take as long as the wait.
     fn may_pass(&self) -> bool {
-        matches!(self, Unfit::Loading | Unfit::Syncing | Unfit::OtherStream | Unfit::Behind(_))
+        matches!(
+            self,
+            Unfit::Relinking
+                | Unfit::Loading
+                | Unfit::Syncing
+                | Unfit::OtherStream
+                | Unfit::Behind(_)
+        )
     }
 }
 
@@ -198,9 +218,10 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     if me.flags.nofailover {
         return Err(Unfit::Leaving);
     }
-    let (linked, masters) = voters(&said.table);
-    if linked * 2 <= masters {
-        return Err(Unfit::NoMajority(linked, masters));
+    match votes(&said.table) {
+        Votes::Enough => {}
+        Votes::Soon => return Err(Unfit::Relinking),
+        Votes::TooFew(linked, masters) => return Err(Unfit::NoMajority(linked, masters)),
     }
     if !said.stream.link_up {
         return Err(Unfit::Syncing);
@@ -216,10 +237,27 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     Ok(Successor { id: reply.id, at: said.at, lag_bytes })
 }
 
-/// How many masters could vote for the server with this table, and how many there are. The one that
-/// is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as forced).
-pub fn voters(table: &Table) -> (usize, usize) {
-    (table.owners().filter(|node| is_healthy(node)).count(), table.owners().count())
+/// Whether the server with this table could be elected: whether it is linked to most masters. The
+/// one that is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as
+/// forced).
+pub fn votes(table: &Table) -> Votes {
+    let masters = table.owners().count();
+    let linked = table.owners().filter(|node| is_healthy(node)).count();
+    let soon = table.owners().filter(|node| is_relinking(node)).count();
+    if linked * 2 > masters {
+        Votes::Enough
+    } else if (linked + soon) * 2 > masters {
+        Votes::Soon
+    } else {
+        Votes::TooFew(linked, masters)
+    }
+}
+
+/// Its link was dropped a moment ago, as any MEET of a known node has the receiver do since 7.0
+/// (`setClusterNodeToInboundClusterLink`). It is made anew within 100 ms (`clusterCron`), and where
+/// that fails the time of a ping is set.
+fn is_relinking(node: &Node) -> bool {
+    is_up(&node.flags) && !node.connected && node.ping_sent_ms == 0
 }
 
 impl fmt::Display for Successor {
@@ -255,6 +293,7 @@ impl fmt::Display for Unfit {
             Unfit::NoMajority(linked, masters) => {
                 write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
             }
+            Unfit::Relinking => f.write_str("makes its links to the masters anew"),
             Unfit::Tried(why) => write!(f, "was told to and did not: {why}"),
             Unfit::Loading => f.write_str("still reads its data set"),
             Unfit::Syncing => f.write_str("has no link to this node, or still syncs"),

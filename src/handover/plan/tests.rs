@@ -14,12 +14,24 @@ fn at(letter: char) -> SocketAddr {
 }
 
 /// What `letter` says of the cluster; those in `cut_off` are not linked to it.
+/// Pings to those that are cut off are out since 1000.
 fn table(letter: char, cut_off: &str) -> Table {
+    table_with(letter, cut_off, 1000)
+}
+
+fn table_with(letter: char, cut_off: &str, ping_sent_ms: u64) -> Table {
     let line = |(node, role, slots): (char, &str, &str)| {
         let myself = if node == letter { "myself," } else { "" };
-        let link = if cut_off.contains(node) { "disconnected" } else { "connected" };
+        let (link, ping) = match cut_off.contains(node) {
+            true => ("disconnected", ping_sent_ms),
+            false => ("connected", 0),
+        };
         let master = if role == "slave" { id('a').to_string() } else { "-".to_owned() };
-        format!("{} {}@17000 {myself}{role} {master} 0 0 3 {link} {slots}\n", id(node), at(node))
+        format!(
+            "{} {}@17000 {myself}{role} {master} {ping} 0 3 {link} {slots}\n",
+            id(node),
+            at(node)
+        )
     };
     let nodes = [
         ('a', "master", "0-99"),
@@ -120,6 +132,7 @@ fn what_passes_soon_is_waited_for() {
         (reply('b', Err(Failure::Said(Answer::Loading))), Unfit::Loading),
         (odd('b', |said| said.stream.link_up = false), Unfit::Syncing),
         (odd('b', |said| said.stream.id = "two".to_owned()), Unfit::OtherStream),
+        (odd('b', |said| said.table = table_with('b', "ad", 0)), Unfit::Relinking),
     ] {
         assert_eq!(step(vec![reply.clone()]), Step::Wait(why.clone()));
         let late = Moment { left: TIME_MIN / 2, tried: &[], in_flight: false };
