@@ -19,6 +19,12 @@ pub const LAG_MAX: u64 = 1 << 20;
 /// No replica is told to take over with less time left than this. It takes milliseconds.
 pub const TIME_MIN: Duration = Duration::from_millis(500);
 
+/// While more time than this is left, a slot that is being moved is waited for: a failover drops the
+/// marks of an open slot on all Redis versions and on Valkey before 8.0, and keys that have moved
+/// already then look as if they were gone. With less left the hand-over goes on, for without it the
+/// shard would be without a master, and an election drops the marks as well.
+pub const OPEN_SLOTS_TIME: Duration = Duration::from_secs(5);
+
 /// The own server and its replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -136,6 +142,8 @@ pub enum Unfit {
     InFlight,
     /// It could, but the time is over.
     NoTime,
+    /// It could, but so many slots of ours are being moved.
+    OpenSlots(usize),
     /// The own server runs a script, or is silent, and answers later.
     OwnServer(Failure),
 }
@@ -163,7 +171,11 @@ impl Step {
         // Of two that are equally far the choice is the same each time.
         let best = fit.into_iter().min_by_key(|one| (one.lag_bytes, one.id));
         let soon = unfit.iter().find(|(_, why)| why.may_pass());
+        let open = open_slots(&view.table);
         match (best, soon) {
+            (Some(_), _) if open > 0 && moment.left > OPEN_SLOTS_TIME => {
+                Step::Wait(Unfit::OpenSlots(open))
+            }
             (Some(successor), _) => Step::Order(successor),
             (_, Some((_, why))) if in_time => Step::Wait(why.clone()),
             _ if view.replicas.is_empty() => Step::Go(Go::NoReplica),
@@ -237,6 +249,11 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     Ok(Successor { id: reply.id, at: said.at, lag_bytes })
 }
 
+/// How many slots are on their way to or from the server with this table.
+fn open_slots(table: &Table) -> usize {
+    table.me().migrating.len() + table.me().importing.len()
+}
+
 /// Whether the server with this table could be elected: whether it is linked to most masters. The
 /// one that is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as
 /// forced).
@@ -301,6 +318,9 @@ impl fmt::Display for Unfit {
             Unfit::Behind(bytes) => write!(f, "is {bytes} bytes behind"),
             Unfit::InFlight => f.write_str("was told to take over, and may yet"),
             Unfit::NoTime => f.write_str("could, but it is too late"),
+            Unfit::OpenSlots(open) => {
+                write!(f, "{open} slots are being moved to or from this node")
+            }
             Unfit::OwnServer(failure) => write!(f, "waits for the own server, which {failure}"),
         }
     }

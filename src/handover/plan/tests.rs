@@ -141,6 +141,18 @@ fn what_passes_soon_is_waited_for() {
 }
 
 #[test]
+fn slots_on_their_way_are_waited_for_while_there_is_time() {
+    let mut me = table('a', "").me().clone();
+    me.migrating.push((7, id('d')));
+    let others = table('a', "").others().to_vec();
+    let open = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
+    let view = View { table: open, stream: stream(5000), replicas: vec![good('b', 5000)] };
+    let at = |left| Step::new(&view, &Moment { left, tried: &[], in_flight: false });
+    assert_eq!(at(LONG), Step::Wait(Unfit::OpenSlots(1)));
+    assert_eq!(at(OPEN_SLOTS_TIME), order('b', 0));
+}
+
+#[test]
 fn what_does_not_pass_is_not_waited_for() {
     let leaves = |said: &mut Said| {
         let mut me = said.table.me().clone();

@@ -124,3 +124,35 @@ fn master_that_was_handed_over_to_does_not_hand_back_to_one_that_leaves() {
     fleet.wait_whole(LIMIT);
     assert_eq!(role(&fleet.pods[1]).unwrap(), "master");
 }
+
+#[test]
+fn slot_on_its_way_is_waited_for() {
+    for server in servers() {
+        let mut fleet = formed(&server);
+        open_slot(&fleet);
+        fleet.pods[0].signal(Signal::SIGTERM);
+        wait_says(&fleet.pods[0], "waits with the hand-over: 1 slots are being moved");
+        assert_eq!(role(&fleet.pods[0]).unwrap(), "master");
+        fleet.pods[0].redis(&["CLUSTER", "SETSLOT", "0", "STABLE"]).unwrap();
+        assert!(fleet.pods[0].wait_exit(LIMIT).success());
+        assert_says(&fleet.pods[0], "has taken over: ");
+    }
+}
+
+#[test]
+fn slot_left_open_long_ago_does_not_stop_a_hand_over() {
+    let mut recipe = six(&any_server(), PATIENT);
+    recipe.env.push(("REJOIN_HANDOVER_TIMEOUT".to_owned(), "6s".to_owned()));
+    let mut fleet = Fleet::new(&recipe);
+    form(&mut fleet);
+    wait_all_ready(&fleet);
+    open_slot(&fleet);
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    assert_says(&fleet.pods[0], "has taken over: ");
+}
+
+/// Begins to move the first slot from the first pod to the second.
+fn open_slot(fleet: &Fleet) {
+    let to = fleet.pods[1].text(&["CLUSTER", "MYID"]).unwrap();
+    fleet.pods[0].redis(&["CLUSTER", "SETSLOT", "0", "MIGRATING", &to]).unwrap();
+}
