@@ -135,8 +135,8 @@ impl Subject {
     /// The kind of our hold in `/status` and in `rejoin_holds`.
     fn held(&self) -> &'static str {
         match self {
-            Subject::Master(_) => "empty-master",
-            Subject::New(_) => "lost-volume",
+            Subject::Master(_) => "empty_master",
+            Subject::New(_) => "lost_volume",
         }
     }
 }

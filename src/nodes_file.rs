@@ -141,6 +141,12 @@ pub enum Damage {
     Doubtful(Doubt),
 }
 
+/// Whether there is a file, or a backup that would be put back, so that an address is needed.
+pub fn is_there(path: &Path) -> bool {
+    let has_backup = || Place::of(path).is_ok_and(|place| place.read_backup().is_some());
+    path.exists() || has_backup()
+}
+
 /// Makes the own address in the file `path` be `ip`, or puts a damaged file back from its backup.
 /// Follows a symbolic link to the file and replaces what it points to.
 ///

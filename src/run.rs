@@ -295,7 +295,7 @@ fn correct(path: &Path, config: &Config) -> Result<(Lock, Outcome), Stop> {
     let lock = Lock::acquire(path)?;
     let outcome = match config.pod_ip {
         Some(ip) => nodes_file::correct(path, ip, &lock)?,
-        None if path.exists() => return Err(ConfigError::NoPodIp.into()),
+        None if nodes_file::is_there(path) => return Err(ConfigError::NoPodIp.into()),
         None => Outcome::Absent,
     };
     Ok((lock, outcome))

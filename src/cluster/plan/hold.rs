@@ -295,7 +295,8 @@ impl fmt::Display for Lack {
         match self {
             Lack::Voters { voters, needed } => write!(
                 f,
-                "cannot be elected: {voters} masters can vote, and it takes {needed}; bring the                  master back, or give it up with CLUSTER FAILOVER TAKEOVER here"
+                "cannot be elected: {voters} masters can vote, and it takes {needed}; bring the \
+                 master back, or give it up with CLUSTER FAILOVER TAKEOVER here"
             ),
             Lack::Elected => f.write_str(
                 "has not been elected; it may have been out of touch for too long, or have started \

@@ -100,8 +100,11 @@ fn server_started_without_pod_ip_is_warned_of_its_next_start() {
     let (code, _, err) = parts(&start());
     assert_eq!(code, Some(0));
     assert!(err.contains("WARN POD_IP is not set: the next start will need it"), "{err}");
-    fs::write(dir.path().join("nodes.conf"), NODES_CONF).unwrap();
-    is_refused(&start(), 78, &["POD_IP is not set, and nodes.conf needs this pod's address"]);
+    // A backup would be put back.
+    for file in ["nodes.conf.bak", "nodes.conf"] {
+        fs::write(dir.path().join(file), NODES_CONF).unwrap();
+        is_refused(&start(), 78, &["POD_IP is not set, and nodes.conf needs this pod's address"]);
+    }
 }
 
 #[test]

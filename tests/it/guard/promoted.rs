@@ -112,9 +112,9 @@ fn server_is_not_started_while_its_replica_cannot_be_promoted() {
         fleet.pods[0].start();
         wait_held(&fleet.pods[0], "could not promote replica");
         let metrics = fleet.pods[0].http("/metrics").unwrap().body;
-        assert!(metrics.contains("rejoin_holds{kind=\"empty-master\"} 1"), "{metrics}");
+        assert!(metrics.contains("rejoin_holds{kind=\"empty_master\"} 1"), "{metrics}");
         let status = fleet.pods[0].http("/status").unwrap().body;
-        assert!(status.contains("empty-master") && status.contains("NOPERM"), "{status}");
+        assert!(status.contains("empty_master") && status.contains("NOPERM"), "{status}");
         assert!(fleet.pods[0].server_pid().is_none());
         fleet.pods[3].text(&["ACL", "SETUSER", "default", "+cluster|failover"]).unwrap();
         wait_role(&fleet.pods[0], "slave");
