@@ -86,6 +86,10 @@ fn speaks_tls_only(set: &Set, foreign: &Path) {
         assert!(!shakes_hands(to, ours, Some(foreign)), "{what}: a certificate of another CA");
     }
     is_private(set, "/tls/tls.key");
+    // As the documents say it.
+    let cli = ["redis-cli", "--tls", "--cacert", "/tls/ca.crt", "--cert", "/tls/tls.crt", "--key"];
+    let said = pod.container.exec(&[&cli[..], &["/tls/tls.key", "-c", "set", "a", "b"]].concat());
+    assert!(said.as_ref().is_ok_and(|said| said.ends_with("OK")), "{}: {said:?}", set.version);
 }
 
 /// Each user may do what it is for, and nobody else anything.

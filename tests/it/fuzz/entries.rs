@@ -109,7 +109,7 @@ pub fn redis_conf(bytes: &[u8]) {
     assert_eq!(split(&quote(bytes)), Ok(vec![bytes.to_vec()]));
     let read = || {
         let pieces = bytes.split(|byte| *byte == 0xff).collect();
-        let files = Pieces { pieces, left: Cell::new(100) };
+        let files = Pieces { pieces, left: Cell::new(20) };
         let command = ["redis-server".into(), "0".into(), "--include".into(), "1".into()];
         ServerConfig::read(&command, None, Path::new("/conf"), &files).map_err(|e| e.to_string())
     };
