@@ -6,10 +6,11 @@ PATH := $(HOME)/.cargo/bin:$(PATH)
 export PATH
 
 # The seconds that the fuzz and soak targets run, the soak's first seed, and the rows of the benchmark
-# (all when empty).
+# and the targets of the fuzzer (all when empty).
 SECONDS = 60
 FROM = 10000
 ROWS =
+FUZZ =
 # The rounds of chaos, their seed (by the clock when empty), and a part of the name of the server
 # versions that they are played on (all when empty).
 ROUNDS = 20
@@ -18,7 +19,7 @@ SERVER =
 # A part of a test's name: only such tests run.
 FILTER =
 
-.PHONY: help setup servers build demo test check bench fuzz soak chaos clean
+.PHONY: help setup servers build demo test check audit bench fuzz soak chaos clean
 
 help: ## list the targets (the default)
 	@echo 'usage: make TARGET'
@@ -40,10 +41,16 @@ demo: setup ## form a cluster of six wrapped servers on this machine, and show w
 test: setup ## run all the tests (FILTER=part of a name)
 	@scripts/test $(FILTER)
 
-check: setup ## format, clippy and docs, with warnings denied
+check: setup ## format, clippy, docs, and licences, sources and versions of what we depend on
+	@scripts/setup --checks
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	cargo deny --locked check licenses sources bans
+
+audit: setup ## look for known weaknesses in what we depend on (fetches RustSec's database from GitHub)
+	@scripts/setup --checks
+	cargo deny --locked check advisories
 
 # The program is built by itself: with the harness, Cargo would give it the features of both.
 bench: setup ## measure beside the rivals (ROWS="a c" for some of the rows)
@@ -51,8 +58,8 @@ bench: setup ## measure beside the rivals (ROWS="a c" for some of the rows)
 	@mkdir -p target/measured && cp target/*/release/rejoin target/measured/rejoin
 	@REJOIN_PROGRAM=$(CURDIR)/target/measured/rejoin cargo bench --locked --profile dev --bench bench -- $(ROWS)
 
-fuzz: setup ## fuzz the nodes.conf parser (SECONDS=60; needs cargo-fuzz and a nightly toolchain)
-	cargo +nightly fuzz run nodes_conf -- -max_total_time=$(SECONDS)
+fuzz: setup ## fuzz all that reads bytes from outside (SECONDS=60 for each, FUZZ="info redis_conf" for some)
+	@scripts/fuzz $(SECONDS) $(FUZZ)
 
 soak: setup ## run the planner against the model (SECONDS=60, FROM=a seed)
 	REJOIN_SOAK_SECONDS=$(SECONDS) REJOIN_SOAK_FROM=$(FROM) cargo test --locked --test it a_soak -- --nocapture

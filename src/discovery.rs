@@ -214,7 +214,7 @@ fn resolver(
 }
 
 /// Whether the error is an answer: the name does not exist, or has no address of this kind.
-fn says_there_is_none(error: &NetError) -> bool {
+pub fn says_there_is_none(error: &NetError) -> bool {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => {
             matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError)
@@ -232,7 +232,7 @@ fn search_list(config: &ResolverConfig) -> Vec<String> {
 }
 
 /// The absolute names that `name` stands for, in the order in which they are asked.
-fn candidates(name: &str, search: &[String], ndots: usize) -> Vec<String> {
+pub fn candidates(name: &str, search: &[String], ndots: usize) -> Vec<String> {
     if name.ends_with('.') {
         return vec![name.to_owned()];
     }

@@ -17,6 +17,7 @@ mod picture;
 mod quiet;
 mod row;
 mod running;
+mod secured;
 mod starting;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
@@ -27,7 +28,7 @@ use row::Row;
 type Measure = fn() -> Vec<Row>;
 
 /// The rows by their names, what they measure, and how.
-const ROWS: [(&str, &str, Measure); 15] = [
+const ROWS: [(&str, &str, Measure); 16] = [
     ("a", "forming a cluster of 6", forming::six),
     ("b", "forming a cluster of 30", forming::thirty),
     ("c", "one probe", running::probe),
@@ -43,6 +44,7 @@ const ROWS: [(&str, &str, Measure); 15] = [
     ("m", "the same with much data and load", leaving::rolling_with_data),
     ("n", "all six pods stop", leaving::all_stop),
     ("o", "the start of a container", containers::start),
+    ("p", "at rest over TLS", secured::at_rest),
 ];
 
 fn main() -> ExitCode {

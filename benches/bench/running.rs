@@ -18,9 +18,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Rounds of a probe, and probes of a round.
 const ROUNDS: usize = 9;
 const PROBES: usize = 20;
-/// What passes before a formed cluster counts as at rest, and how long it is watched then.
-const SETTLE: Duration = Duration::from_secs(10);
-const WATCHED: Duration = Duration::from_secs(30);
+/// What passes before a formed cluster counts as at rest.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// How long it is watched then.
+pub const WATCHED: Duration = Duration::from_secs(30);
 
 /// The processor time, user and system, of one probe.
 pub fn probe() -> Vec<Row> {
@@ -104,7 +105,7 @@ fn processor_time(call: impl Fn()) -> f64 {
 
 /// Seconds that all threads of the process were on a processor so far, from
 /// `/proc/PID/task/TID/schedstat`, which counts nanoseconds where `stat` counts ticks of 10 ms.
-fn on_processor(pid: u32) -> f64 {
+pub fn on_processor(pid: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the pod runs");
     let nanoseconds: f64 = threads
         .flatten()

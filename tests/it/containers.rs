@@ -4,15 +4,18 @@
 //!
 //! In reading order:
 //! - [`kubelet`]: probes on their own schedule;
+//! - [`access`]: how the tests get into servers that are locked;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
 //! - the rest are tests.
 
+mod access;
 mod faults;
 mod image;
 mod kubelet;
 mod life;
 mod load;
+mod locked;
 mod migrating;
 mod overlays;
 mod set;

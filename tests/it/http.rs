@@ -304,3 +304,62 @@ fn readers_that_do_not_read_delay_no_probe() {
         served.is_prompt();
     }
 }
+
+#[test]
+fn second_request_on_a_connection_is_not_answered() {
+    let served = Served::new();
+    let one = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    for requests in [one.repeat(2), one.repeat(1000), format!("{one}garbage"), one.repeat(5000)] {
+        let answer = served.say(requests.as_bytes());
+        // Where much is left unread the kernel resets the connection, and may drop the answer.
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{answer}");
+        served.is_prompt();
+    }
+}
+
+#[test]
+fn thousands_of_requests_delay_no_probe() {
+    let served = Served::new();
+    let nodes = vec![Node { id: "a".repeat(40), ..Node::default() }; 30];
+    all_is_well(&served, Status { nodes, ..Status::default() });
+    let over = AtomicBool::new(false);
+    let answered: usize = std::thread::scope(|scope| {
+        let clients: Vec<_> = [2, 3, 4]
+            .map(|from| {
+                let (served, over) = (&served, &over);
+                scope.spawn(move || {
+                    let mut answered = 0;
+                    while answered < 700 && !over.load(Ordering::Relaxed) {
+                        let Ok(mut stream) = served.try_connect(from, served::PATIENCE) else {
+                            continue;
+                        };
+                        let path = ["/status", "/metrics", "/status.txt"][answered % 3];
+                        let _ = stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes());
+                        let mut answer = Vec::new();
+                        // Some have to go for others.
+                        if stream.read_to_end(&mut answer).is_ok() && !answer.is_empty() {
+                            answered += 1;
+                        }
+                    }
+                    answered
+                })
+            })
+            .into();
+        while clients.iter().any(|client| !client.is_finished()) {
+            prompt_or_end(&served, &over);
+        }
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert_eq!(answered, 2100);
+}
+
+#[test]
+fn address_that_is_given_is_the_only_one_that_is_served() {
+    let listener = rejoin::http::bind::bind(&[([127, 0, 0, 3], 0).into()]).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    TcpStream::connect(("127.0.0.3", port)).unwrap();
+    for other in ["127.0.0.1", "127.0.0.2"] {
+        let refused = TcpStream::connect((other, port)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{other}");
+    }
+}

@@ -9,6 +9,7 @@ mod config;
 mod containers;
 mod documents;
 mod forming;
+mod fuzz;
 mod ground;
 mod guard;
 mod healing;

@@ -2,6 +2,7 @@
 //! says what the documents say it does.
 
 pub(crate) mod rendered;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,9 +22,20 @@ pub(crate) fn tool(name: &str) -> Option<Command> {
     let program = if path.exists() { path } else { PathBuf::from(name) };
     let is_there = Command::new("sh").arg("-c").arg("command -v \"$0\"").arg(&program).is_ok();
     if !is_there {
-        left_out(&format!("manifests: no {name} (scripts/tools brings it)"));
+        left_out(&format!("manifests: no {name} (see scripts/tools)"));
     }
     is_there.then(|| Command::new(program))
+}
+
+/// What `k8s/make-secret` prints: a Secret with new contents each time. `None`, and said so: there
+/// is no `openssl` on this machine, which it needs.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub(crate) fn make_secret(of: &str) -> Option<String> {
+    tool("openssl")?;
+    Some(output_of(Command::new(own("k8s/make-secret")).arg(of)))
 }
 
 /// Whether a command runs and succeeds.

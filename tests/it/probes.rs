@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what is missing here fails the test, as it should")]
 
 mod ending;
+mod idle;
 mod odd;
 mod panics;
 mod refusing;

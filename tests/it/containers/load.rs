@@ -92,6 +92,12 @@ fn connect(address: SocketAddr) -> RedisResult<Connection> {
 /// Writes so many keys.
 #[track_caller]
 pub fn write_keys(set: &Set, count: usize) {
+    if let Some(access) = &set.access {
+        let lines: String = (0..count).map(|n| format!("SET key-{n} {n}\n")).collect();
+        let answers = wait_ok(LIMIT, "writes", || access.play(set.pods[&0].address(), &lines));
+        assert_eq!(answers, vec!["OK"; count], "{}", set.version);
+        return;
+    }
     let mut client = Client::new(set);
     for n in 0..count {
         let command = redis::cmd("SET").arg(format!("key-{n}")).arg(n).clone();
@@ -102,6 +108,13 @@ pub fn write_keys(set: &Set, count: usize) {
 /// Reads them all again.
 #[track_caller]
 pub fn assert_keys(set: &Set, count: usize) {
+    if let Some(access) = &set.access {
+        let lines: String = (0..count).map(|n| format!("GET key-{n}\n")).collect();
+        let found = wait_ok(LIMIT, "reads", || access.play(set.pods[&0].address(), &lines));
+        let written: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        assert_eq!(found, written, "{}", set.version);
+        return;
+    }
     let mut client = Client::new(set);
     for n in 0..count {
         let command = redis::cmd("GET").arg(format!("key-{n}")).clone();

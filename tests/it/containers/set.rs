@@ -5,18 +5,20 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::manifests::rendered::{Container as Spec, PodSpec, Rendered};
+use crate::manifests::rendered::{Container as Spec, PodSpec, Rendered, SecretVolume};
 use crate::support::view::View;
 use crate::support::wait::wait_ok;
 
 use crate::support::engine::{Container, Network};
 
+use super::access::{Access, USERS};
 use super::kubelet::Kubelet;
 
 /// The port that every manifest has.
@@ -35,6 +37,7 @@ pub struct Pod {
     pub kubelet: Option<Kubelet>,
     /// Its container.
     pub container: Container,
+    access: Option<Arc<Access>>,
     /// Its directories that live as long as it does.
     _scratch: TempDir,
 }
@@ -50,6 +53,8 @@ pub struct Set {
     pub version: String,
     /// Their network.
     pub network: Network,
+    /// How the tests get in, where the servers are locked.
+    pub access: Option<Arc<Access>>,
     dir: TempDir,
     next_ip: usize,
 }
@@ -65,7 +70,8 @@ impl Set {
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("it is ours");
         let version = version.to_owned();
         let pods = BTreeMap::new();
-        Self { pods, rendered, version, network, dir, next_ip: 2 }
+        let access = Access::of(&rendered).map(Arc::new);
+        Self { pods, rendered, version, network, access, dir, next_ip: 2 }
     }
 
     /// Creates every pod that is missing, each on an address that none had before.
@@ -96,7 +102,9 @@ impl Set {
         let what = format!("{} on {} at {ip}", self.name(ordinal), self.version);
         let container = Container::start(&what, &args).expect("the container starts");
         let kubelet = Some(Kubelet::watch(&container.id, ip, spec));
-        self.pods.insert(ordinal, Pod { ordinal, ip, kubelet, container, _scratch: scratch });
+        let access = self.access.clone();
+        let pod = Pod { ordinal, ip, kubelet, container, access, _scratch: scratch };
+        self.pods.insert(ordinal, pod);
     }
 
     /// Deletes a pod as Kubernetes does: SIGTERM, the grace period, SIGKILL, gone.
@@ -243,6 +251,7 @@ impl Set {
     fn source(&self, ordinal: usize, volume: &str, pod: &PodSpec, scratch: &Path) -> PathBuf {
         let found = pod.volumes.iter().find(|found| found.name == volume);
         let config = found.and_then(|found| found.config_map.as_ref());
+        let secret = found.and_then(|found| found.secret.as_ref());
         let path = match (found, config) {
             (None, _) => self.claim(ordinal, volume),
             (Some(_), _) => scratch.join(volume),
@@ -261,11 +270,34 @@ impl Set {
                 let mode = Permissions::from_mode(mode);
                 fs::set_permissions(path.join(name), mode).expect("it is ours");
             }
+        } else if let Some(secret) = secret {
+            mount_secret(&path, secret, &self.rendered, pod.security_context.fs_group);
         } else {
             own(&path, pod.security_context.fs_group);
         }
         path
     }
+}
+
+/// Fills the directory of a Secret's volume as the kubelet does: files of root and the group of the
+/// pod, which may read whatever the mode says, behind links that change all at once.
+fn mount_secret(path: &Path, volume: &SecretVolume, rendered: &Rendered, group: Option<u32>) {
+    let secret = rendered.secrets.get(&volume.secret_name).expect("the Secret is there");
+    let names: Vec<(&str, &str)> = match &volume.items[..] {
+        [] => secret.keys().map(|name| (name.as_str(), name.as_str())).collect(),
+        items => items.iter().map(|item| (item.key.as_str(), item.path.as_str())).collect(),
+    };
+    let of_now = path.join("..of-now");
+    fs::create_dir(&of_now).expect("the test's directory is writable");
+    let mode = volume.default_mode.unwrap_or(0o644) | group.map_or(0, |_| 0o440);
+    for (key, name) in names {
+        let file = of_now.join(name);
+        fs::write(&file, &secret[key]).expect("the test's directory is writable");
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("it is ours");
+        chown(&file, Some(0), group).expect("the tests run as root where there is an engine");
+        symlink(Path::new("..data").join(name), path.join(name)).expect("it is ours");
+    }
+    symlink("..of-now", path.join("..data")).expect("it is ours");
 }
 
 /// Gives a volume to a group as `fsGroup` does with `OnRootMismatch`: all that is in it, where the
@@ -332,7 +364,15 @@ impl Pod {
     /// # Errors
     /// What the server or the network says.
     pub fn ask(&self, args: &[&str]) -> Result<String, String> {
-        ask(SocketAddr::new(self.ip, PORT), args)
+        match &self.access {
+            Some(access) => access.ask(self.address(), USERS[0], args),
+            None => ask(self.address(), args),
+        }
+    }
+
+    /// Where its server answers.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, PORT)
     }
 
     /// One field of an answer in lines.
@@ -378,7 +418,7 @@ impl Pod {
     }
 }
 
-/// The answer of the server at an address, as text.
+/// The answer of the server at an address, which is not locked, as text.
 ///
 /// # Errors
 /// What the server or the network says.

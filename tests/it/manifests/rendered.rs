@@ -16,8 +16,13 @@ pub struct Rendered {
     /// Its StatefulSet.
     pub set: StatefulSet,
     /// The files of each ConfigMap.
-    pub config: BTreeMap<String, BTreeMap<String, String>>,
+    pub config: BTreeMap<String, Files>,
+    /// The files of each Secret, which no overlay brings: see [`Rendered::with_secret`].
+    pub secrets: BTreeMap<String, Files>,
 }
+
+/// Files, by name.
+pub type Files = BTreeMap<String, String>;
 
 impl Rendered {
     /// Renders the overlay at this path of the repository. `None`: there is no `kubectl` here.
@@ -46,7 +51,18 @@ impl Rendered {
                 _ => {}
             }
         }
-        Self { set: set.expect("an overlay has a StatefulSet"), config }
+        let set = set.expect("an overlay has a StatefulSet");
+        Self { set, config, secrets: BTreeMap::new() }
+    }
+
+    /// The same with a Secret that is there when the overlay is applied, as YAML.
+    ///
+    /// # Panics
+    /// When it is not understood.
+    pub fn with_secret(mut self, yaml: &str) -> Self {
+        let (name, files) = files_of(yaml);
+        self.secrets.insert(name, files);
+        self
     }
 
     /// The only container of a pod.
@@ -60,6 +76,15 @@ impl Rendered {
     }
 }
 
+/// The name of a Secret, given as YAML, and its files.
+///
+/// # Panics
+/// When it is not understood.
+pub fn files_of(yaml: &str) -> (String, Files) {
+    let secret: Secret = serde_saphyr::from_str(yaml).expect("a Secret");
+    (secret.metadata.name, secret.string_data)
+}
+
 fn understood<T: for<'a> Deserialize<'a>>(overlay: &str, document: Value) -> T {
     serde_json::from_value(document).unwrap_or_else(|error| panic!("{overlay}: {error}"))
 }
@@ -67,7 +92,18 @@ fn understood<T: for<'a> Deserialize<'a>>(overlay: &str, document: Value) -> T {
 #[derive(Debug, Clone, Deserialize)]
 struct ConfigMap {
     metadata: Metadata,
-    data: BTreeMap<String, String>,
+    data: Files,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Secret {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    #[serde(rename = "type")]
+    of: String,
+    string_data: Files,
 }
 
 /// The name of an object.
@@ -280,7 +316,7 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// A volume of a pod: one of the two.
+/// A volume of a pod: one of the three.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Volume {
@@ -288,8 +324,33 @@ pub struct Volume {
     pub name: String,
     /// Files of a ConfigMap.
     pub config_map: Option<ConfigMapVolume>,
+    /// Files of a Secret.
+    pub secret: Option<SecretVolume>,
     /// A directory that lives as long as the pod.
     pub empty_dir: Option<Value>,
+}
+
+/// Files of a Secret.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretVolume {
+    /// The Secret.
+    pub secret_name: String,
+    /// The mode of the files; 0644 by default.
+    pub default_mode: Option<u32>,
+    /// The files that are mounted; all where there are none.
+    #[serde(default)]
+    pub items: Vec<Item>,
+}
+
+/// One file of a Secret.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// Its name in the Secret.
+    pub key: String,
+    /// Its name in the volume.
+    pub path: String,
 }
 
 /// Files of a ConfigMap.

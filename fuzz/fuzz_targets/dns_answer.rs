@@ -1,0 +1,7 @@
+//! See `entries::dns_answer`.
+#![no_main]
+
+#[path = "../../tests/it/fuzz/entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::dns_answer(bytes));

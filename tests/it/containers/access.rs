@@ -1,0 +1,98 @@
+//! How the tests themselves get into servers that are locked: by `redis-cli`, with what the Secrets
+//! of the overlay hold.
+
+use std::fs;
+use std::io::{Seek, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::manifests::rendered::{Files, Rendered};
+use crate::support::process::run;
+use crate::support::server::any_server;
+
+/// As what user the tests ask what `rejoin` may ask, and as whom they read and write keys.
+pub const USERS: [&str; 2] = ["rejoin", "app"];
+
+/// The keys to a locked set.
+#[derive(Debug)]
+pub struct Access {
+    cli: PathBuf,
+    /// The files of the Secret `redis-tls`, where the server speaks TLS only.
+    tls: Option<TempDir>,
+    /// The Secret `redis-auth`, where the server has users.
+    users: Option<Files>,
+}
+
+impl Access {
+    /// Of the Secrets that this is applied with. `None`: nothing is locked.
+    pub fn of(rendered: &Rendered) -> Option<Self> {
+        if rendered.secrets.is_empty() {
+            return None;
+        }
+        let tls = rendered.secrets.get("redis-tls").map(written);
+        let users = rendered.secrets.get("redis-auth").cloned();
+        Some(Self { cli: any_server().cli, tls, users })
+    }
+
+    /// The directory with the files of the Secret `redis-tls`.
+    pub fn tls_dir(&self) -> Option<&Path> {
+        self.tls.as_ref().map(TempDir::path)
+    }
+
+    /// `redis-cli` to the server at `to`, as this user where there are users.
+    pub fn command(&self, to: SocketAddr, user: &str) -> Command {
+        // It has no limit of its own for an answer.
+        let mut command = Command::new("timeout");
+        command.arg("5").arg(&self.cli).args(["-e", "-h", &to.ip().to_string()]);
+        command.args(["-p", &to.port().to_string()]);
+        if let Some(dir) = self.tls_dir() {
+            command.arg("--tls").arg("--cacert").arg(dir.join("ca.crt"));
+            command.arg("--cert").arg(dir.join("tls.crt")).arg("--key").arg(dir.join("tls.key"));
+        }
+        if let Some(users) = &self.users {
+            command.env("REDISCLI_AUTH", &users[user]).args(["--user", user]);
+        }
+        command
+    }
+
+    /// The answer of the server at `to`, as text.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub fn ask(&self, to: SocketAddr, user: &str, args: &[&str]) -> Result<String, String> {
+        said(&run(self.command(to, user).args(args)))
+            .map_err(|said| format!("{to}: {args:?}: {said}"))
+    }
+
+    /// Sends commands, each on a line, to the cluster that the server at `to` is in, and gives what
+    /// is answered, a line each.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub fn play(&self, to: SocketAddr, lines: &str) -> Result<Vec<String>, String> {
+        let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
+        file.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
+        file.rewind().map_err(|error| error.to_string())?;
+        let answers = said(&run(self.command(to, USERS[1]).arg("-c").stdin(file)))?;
+        // It says where it was sent on to, too.
+        Ok(answers.lines().filter(|line| !line.starts_with("-> ")).map(str::to_owned).collect())
+    }
+}
+
+/// A directory with these files.
+pub fn written(files: &Files) -> TempDir {
+    let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
+    for (name, text) in files {
+        fs::write(dir.path().join(name), text).expect("the test's directory is writable");
+    }
+    dir
+}
+
+fn said(output: &Output) -> Result<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    if output.status.success() { Ok(out) } else { Err(format!("{}: {out} {err}", output.status)) }
+}
