@@ -13,8 +13,8 @@ use crate::support::server::any_server;
 use crate::support::wait::{wait_for, wait_ok};
 
 use super::{
-    HASTY, LIMIT, PATIENT, all_to, assert_keys, formed, in_every_version, readdress, seats, six,
-    wait_all_ready, wait_healed, wait_held,
+    HASTY, LIMIT, PATIENT, all_to, assert_keys, formed, id, in_every_version, readdress, seats,
+    six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// The Service's full name.
@@ -141,6 +141,7 @@ fn pod_that_slept_through_the_move_of_all_others_is_a_member_again() {
     in_every_version(|server| {
         for sleeper in [0, 4] {
             let mut fleet = formed(server, HASTY);
+            let asleep = id(&fleet.pods[sleeper]);
             let sleeping = [fleet.pods[sleeper].pid(), fleet.pods[sleeper].server_pid().unwrap()];
             sleeping.iter().for_each(|pid| send(*pid, Signal::SIGSTOP));
             let moves: Vec<_> = all_to(&fleet.spare.clone())
@@ -148,18 +149,13 @@ fn pod_that_slept_through_the_move_of_all_others_is_a_member_again() {
                 .filter(|(ordinal, _)| *ordinal != sleeper)
                 .collect();
             readdress(&mut fleet, &moves);
-            wait_ok(LIMIT, "the others to serve every slot", || {
+            wait_ok(LIMIT, "the others to have found each other", || {
                 fleet.pods.iter().filter(|pod| pod.ordinal != sleeper).try_for_each(|pod| {
-                    let state = pod.field(&["CLUSTER", "INFO"], "cluster_state")?;
                     let view = pod.view()?;
-                    let up: usize = view
-                        .nodes
-                        .values()
-                        .filter(|node| !node.is("fail") && !node.is("fail?") && node.connected)
-                        .map(|node| node.slot_count())
-                        .sum();
-                    let served = state == "ok" && up == 16384;
-                    if served { Ok(()) } else { Err(format!("{}: {up} slots", pod.name())) }
+                    let lost = view.nodes.values().filter(|node| node.id != asleep).find(|node| {
+                        !node.connected || ["fail", "fail?", "noaddr"].iter().any(|it| node.is(it))
+                    });
+                    lost.map_or(Ok(()), |node| Err(format!("{}: {node:?}", pod.name())))
                 })
             });
             sleeping.iter().rev().for_each(|pid| send(*pid, Signal::SIGCONT));
