@@ -59,6 +59,8 @@ pub struct Moment<'a> {
     pub tried: &'a [(NodeId, String)],
     /// Somebody was told to take over, by an agent that has ended since, and may do so yet.
     pub in_flight: bool,
+    /// It has only just begun.
+    pub begins: bool,
 }
 
 /// What comes next.
@@ -107,6 +109,8 @@ pub enum Unfit {
     NotOurs,
     /// It has the flag `nofailover`: it leaves as well, or its owner wants it so.
     Leaving,
+    /// The same, but it may have the flag for a moment only, since it has just found its master again.
+    Shielded,
     /// Too few masters are linked to it for an election: so many of so many.
     NoMajority(usize, usize),
     /// It was told to take over, and did not.
@@ -174,7 +178,14 @@ impl Unfit {
     /// Whether it may be fit soon, so that it is worth waiting for. Nobody waits for a replica that
     /// is not there or leaves too, or the end of a whole cluster would take as long as the wait.
     fn may_pass(&self) -> bool {
-        matches!(self, Unfit::Loading | Unfit::Syncing | Unfit::OtherStream | Unfit::Behind(_))
+        matches!(
+            self,
+            Unfit::Loading
+                | Unfit::Syncing
+                | Unfit::OtherStream
+                | Unfit::Behind(_)
+                | Unfit::Shielded
+        )
     }
 }
 
@@ -196,7 +207,7 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
         return Err(Unfit::NotOurs);
     }
     if me.flags.nofailover {
-        return Err(Unfit::Leaving);
+        return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });
     }
     let (linked, masters) = voters(&said.table);
     if linked * 2 <= masters {
@@ -252,6 +263,7 @@ impl fmt::Display for Unfit {
             Unfit::Other(id) => write!(f, "is not where {id} answers"),
             Unfit::NotOurs => f.write_str("is no replica of this node any more"),
             Unfit::Leaving => f.write_str("leaves too, or is set not to take over"),
+            Unfit::Shielded => f.write_str("is set not to take over, perhaps for a moment"),
             Unfit::NoMajority(linked, masters) => {
                 write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
             }

@@ -170,6 +170,27 @@ fn replica_that_has_copied_another_shards_master_waits_for_its_own() {
 }
 
 #[test]
+fn masters_on_the_addresses_of_other_shards_masters_lose_no_data() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        for _ in 0..2 {
+            let masters: Vec<usize> = (0..6)
+                .filter(|n| fleet.pods[*n].view().is_ok_and(|it| it.me().is("master")))
+                .collect();
+            let next = |n: usize| fleet.pods[masters[(n + 1) % masters.len()]].ip;
+            let moves: Vec<_> =
+                masters.iter().enumerate().map(|(n, pod)| (*pod, next(n))).collect();
+            let start = Instant::now();
+            readdress(&mut fleet, &moves);
+            wait_healed(&fleet, "masters in a cycle, their replicas running on", start);
+            wait_nobody_kept_back(&fleet);
+            assert_keys(&fleet);
+        }
+        wait_all_ready(&fleet);
+    });
+}
+
+#[test]
 fn pod_on_the_address_that_another_just_left_is_whole_again() {
     in_every_version(|server| {
         let mut fleet = formed(server, BRISK);
