@@ -8,6 +8,7 @@
 //! | [`observe`] | asks the own server, and others through [`peers`]; only reads |
 //! | [`peers`] | finds the other pods and asks them; only reads |
 //! | [`act`] | takes the steps, on the own server only |
+//! | [`shield`] | no election in the first moment without a master; pure |
 //! | [`memory`] | what is remembered between two looks |
 //! | [`hostname`] | announces the pod's name |
 //! | [`departure`] | sends SIGTERM again to a server that did not heed it |
@@ -40,15 +41,17 @@ pub mod peers;
 pub mod plan;
 pub mod replies;
 pub mod report;
+pub mod shield;
 pub mod watch;
 
 use departure::Departure;
 use hostname::Hostname;
 use memory::Memory;
 use model::{Own, Replication, Table, View};
-use observe::Observer;
+use observe::{NoFailover, Observer};
 use plan::{Meet, Plan, Reason, Settings, Standing, Step};
 use report::Identity;
+use shield::Shield;
 use watch::Watch;
 
 /// The pause after a round that did something, or saw something new.
@@ -61,6 +64,11 @@ const PAUSE_PER_PEER: Duration = Duration::from_millis(4);
 const WAITING_PAUSE: Duration = Duration::from_secs(1);
 /// The pause between the single questions when all is well.
 const QUIET_PAUSE: Duration = Duration::from_secs(1);
+/// How many questions a replica is asked in that time instead: the others are whether it has lost its
+/// master, at whose address somebody else may answer soon.
+const QUESTIONS_TO_REPLICA: u32 = 4;
+/// The pause between questions to a replica that may begin to copy a stranger any moment.
+const EXPOSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a server that does not answer yet is not worth a line of the log.
 const STARTING: Duration = Duration::from_secs(3);
@@ -76,6 +84,7 @@ pub struct Keeper {
     watch: Watch,
     hostname: Hostname,
     memory: Memory,
+    shield: Shield,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
     /// The steps of the last full round that failed, each with the reason.
@@ -83,7 +92,7 @@ pub struct Keeper {
     departure: Departure,
     pause: Duration,
     /// Which of the single questions comes next.
-    turn: usize,
+    turn: u32,
     ready: Option<bool>,
     /// The others have taken this pod for what it takes itself for, once.
     confirmed: bool,
@@ -112,6 +121,7 @@ impl Keeper {
             watch,
             hostname: Hostname::new(server),
             memory: Memory::default(),
+            shield: Shield::default(),
             last: None,
             failed: Vec::new(),
             departure,
@@ -128,8 +138,72 @@ impl Keeper {
             self.round().await;
             self.metrics.round();
             self.say_readiness();
-            tokio::time::sleep(self.pause).await;
+            self.rest().await;
         }
+    }
+
+    /// The pause between two rounds. While a stranger is where the own server looks for its master,
+    /// the own server is asked all the while whether it has begun to copy it.
+    async fn rest(&mut self) {
+        let begun = Instant::now();
+        while let Some((view, _)) = &self.last
+            && plan::is_exposed(view)
+            && begun.elapsed() + EXPOSED_PAUSE < self.pause
+        {
+            tokio::time::sleep(EXPOSED_PAUSE).await;
+            match self.observer.own().await {
+                Ok(own) if self.keep_back_turned(&own).await => return,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        tokio::time::sleep(self.pause.saturating_sub(begun.elapsed())).await;
+    }
+
+    async fn raise_shield(&mut self, own: &Own) {
+        let last = self.last.as_ref().map(|(view, _)| view);
+        if self.shield.rises(last, own) {
+            // Before it is so, lest nobody knew afterwards who did it.
+            self.board.keeps_back();
+            self.shield = Shield::Raised(Instant::now());
+            let done = self.observer.set_no_failover(NoFailover::Yes).await;
+            debug!("not to be elected for a moment, without a link to its master: {done:?}");
+        }
+    }
+
+    /// One that cannot be lowered is tried again in the next round.
+    async fn lower_shield(&mut self, view: &View) {
+        if self.shield.falls(view, Instant::now(), self.settings.node_timeout) {
+            // The look at the others took its time.
+            let Ok(own) = self.observer.own().await else { return };
+            let same = own.replication.stream.id == view.own.replication.stream.id;
+            if !same || !shield::holds_copy(&own) {
+                return;
+            }
+            let done = self.observer.set_no_failover(NoFailover::No).await;
+            debug!("may be elected again: {done:?}");
+            if done.is_ok() {
+                self.shield = Shield::Lowered;
+            }
+        }
+    }
+
+    /// Keeps the own server from being elected, where it has begun to copy a stranger since the last
+    /// look at the others.
+    async fn keep_back_turned(&mut self, own: &Own) -> bool {
+        let last = self.last.as_ref().map(|(view, _)| view);
+        let Some(master) = last.and_then(|view| plan::turned_strange(view, own)) else {
+            return false;
+        };
+        // Before it is so, lest nobody knew afterwards who did it.
+        self.board.keeps_back();
+        let step = Step::KeepBack { master };
+        match self.observer.set_no_failover(NoFailover::Yes).await {
+            Ok(()) => self.say_done(step.kind(), &step.to_string()),
+            // The next round tries again, and says why it could not.
+            Err(failure) => debug!("could not {step}: {failure}"),
+        }
+        true
     }
 
     /// Looks at the own server until it has stopped, for the probes and so that it does: a pod that
@@ -152,7 +226,7 @@ impl Keeper {
             self.memory.disturbed();
         }
         if same && !self.is_to_go_home() {
-            self.pause = QUIET_PAUSE;
+            self.pause = QUIET_PAUSE / self.questions();
             // Only when nothing else waits, for a resolver may take its time.
             let pod = &self.identity.pod;
             self.hostname.announce(&mut self.observer, pod, Instant::now()).await;
@@ -168,6 +242,8 @@ impl Keeper {
     }
 
     async fn full_round(&mut self, own: Own) {
+        self.raise_shield(&own).await;
+        self.keep_back_turned(&own).await;
         // Told before the others are looked for, which may take a while.
         let now = Instant::now();
         self.watch.own(now, &own);
@@ -188,6 +264,7 @@ impl Keeper {
         if plan.steps.iter().any(|step| matches!(step, Step::KeepBack { .. })) {
             self.board.keeps_back();
         }
+        self.lower_shield(&view).await;
         let done = act::act(&mut self.observer, &plan.steps).await;
         if done.iter().any(|(step, done)| matches!(step, Step::TakeOver { .. }) && done.is_ok()) {
             self.memory.ordered(Instant::now());
@@ -253,7 +330,8 @@ impl Keeper {
         let changed = self.last.as_ref().is_none_or(|(_, last)| !last.is_like(plan));
         let peers = u32::try_from(view.peers.len()).unwrap_or(u32::MAX);
         let busy = BUSY_PAUSE + PAUSE_PER_PEER * peers;
-        self.pause = if changed { busy } else { (self.pause * 2).min(WAITING_PAUSE) };
+        let busy_still = changed || is_cut_off(&view.own, self.settings.node_timeout);
+        self.pause = if busy_still { busy } else { (self.pause * 2).min(WAITING_PAUSE) };
         self.pause = self.pause.max(busy);
     }
 
@@ -261,8 +339,10 @@ impl Keeper {
     async fn nothing_has_changed(&mut self) -> bool {
         let Some((view, _)) = &self.last else { return false };
         let before = &view.own;
-        self.turn = (self.turn + 1) % 3;
-        let same = match self.turn {
+        let questions = self.questions();
+        self.turn = (self.turn + 1) % (3 * questions);
+        let question = if self.turn.is_multiple_of(questions) { self.turn / questions } else { 1 };
+        let same = match question {
             0 => self.observer.cluster_own(&["INFO"]).await.map(|reply| {
                 let ok = replies::state_is_ok(&reply);
                 self.watch.state(ok);
@@ -288,6 +368,13 @@ impl Keeper {
                 false
             }
         }
+    }
+
+    /// How many questions the own server is asked in a [`QUIET_PAUSE`].
+    fn questions(&self) -> u32 {
+        let is_replica = |view: &View| view.own.table.me().flags.replica;
+        let replica = self.last.as_ref().is_some_and(|(view, _)| is_replica(view));
+        if replica { QUESTIONS_TO_REPLICA } else { 1 }
     }
 
     async fn look_at_role(&mut self) {
@@ -404,6 +491,14 @@ impl Keeper {
             info!("{}", ready.reason);
         }
     }
+}
+
+/// Whether a replica without a link to its master may still be elected. What its data is by then
+/// depends on who answers where it looks for its master, so that is looked at without a pause.
+fn is_cut_off(own: &Own, node_timeout: Duration) -> bool {
+    let recent = |down: Duration| down <= node_timeout * plan::VALIDITY_FACTOR;
+    matches!(own.replication.role, Role::Replica { link_up: false, .. })
+        && own.replication.down_for.is_some_and(recent)
 }
 
 /// Whether the role is the same, and the data still comes from the same place.

@@ -7,9 +7,13 @@
 //! long as the node timeout. So the replica with the most data is promoted first; the server
 //! then starts as its replica, or as a new node that joins.
 //!
+//! And of replicas, for the same reason: before one starts, it is seen whether its own master answers
+//! where `nodes.conf` says.
+//!
 //! | Module | What it does |
 //! |---|---|
-//! | [`claim`] | what the file says; pure |
+//! | [`followed`] | whether a replica would find its master; pure |
+//! | [`claim`] | what the file of a master says; pure |
 //! | [`former`] | without a file: who was at our address; pure |
 //! | [`plan`] | from what was seen to the next step; pure |
 //! | [`look`] | asks the others, and gives the order |
@@ -32,12 +36,14 @@ use crate::status::{Held, Status};
 use crate::telemetry::metrics::Metrics;
 
 pub mod claim;
+pub mod followed;
 pub mod former;
 pub mod gate;
 pub mod look;
 pub mod plan;
 
 use claim::Claim;
+use followed::Followed;
 use former::Place;
 use gate::Gate;
 use look::Look;
@@ -51,6 +57,15 @@ const WAITING_PAUSE: Duration = Duration::from_secs(1);
 /// What a server would start as that is guarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// `nodes.conf` makes it a replica of this master.
+    Replica(Followed),
+    /// It would start without what it had.
+    Bereft(Bereft),
+}
+
+/// What a server would start as without what it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bereft {
     /// `nodes.conf` makes it a master with slots, and nothing is on disk to load.
     Master(Claim),
     /// Nothing makes it anybody, so it is new; but its address may not be.
@@ -78,8 +93,8 @@ pub struct Voice {
     pub identity: Identity,
 }
 
-/// What has to be guarded before `server` starts; `None`: it is known to be somebody and has its
-/// data, or claims nothing.
+/// What has to be guarded before `server` starts; `None`: it is a master that has its data, or
+/// claims nothing, or a replica that looks for its master nowhere.
 ///
 /// Without append-only file and `save` points a snapshot is only what an earlier sync has left
 /// behind: older than what any replica holds, so it counts as nothing. A server that knows nobody
@@ -90,17 +105,20 @@ pub fn subject(server: &ServerConfig, pod_ip: Option<IpAddr>) -> Option<Subject>
     }
     let content = std::fs::read(&server.nodes_conf).unwrap_or_default();
     if content.is_empty() {
-        return Place::of(server, pod_ip?).map(Subject::New);
+        return Place::of(server, pod_ip?).map(Bereft::New).map(Subject::Bereft);
     }
     // A file that is not understood was refused before, or is left to the server.
     let file = nodes_conf::parse(&content).ok()?;
     if is_new(&file) {
-        return Place::of(server, pod_ip?).map(Subject::New);
+        return Place::of(server, pod_ip?).map(Bereft::New).map(Subject::Bereft);
+    }
+    if let Some(followed) = Followed::of(&file) {
+        return Some(Subject::Replica(followed));
     }
     let persistence = &server.persistence;
     let kept = persistence.appendonly || !persistence.save.is_empty();
     let loads = kept && server.data_files().iter().any(|file| file.exists());
-    Claim::of(&file).filter(|_| !loads).map(Subject::Master)
+    Claim::of(&file).filter(|_| !loads).map(Bereft::Master).map(Subject::Bereft)
 }
 
 /// It was started once and has met nobody since: no more is known than without a file.
@@ -108,83 +126,41 @@ fn is_new(file: &NodesConf) -> bool {
     file.nodes.len() == 1 && file.myself().slots.is_empty()
 }
 
-impl Subject {
+impl Bereft {
     fn step(&self, seen: &look::Seen, moment: Moment) -> Step {
         match self {
-            Subject::Master(claim) => Step::new(claim, &seen.peers, moment),
-            Subject::New(place) => former::step(place, seen, moment),
+            Bereft::Master(claim) => Step::new(claim, &seen.peers, moment),
+            Bereft::New(place) => former::step(place, seen, moment),
         }
     }
 
     /// What it is, in the log.
     fn what(&self) -> &'static str {
         match self {
-            Subject::Master(_) => "a master with slots and nothing on disk to load",
-            Subject::New(_) => "a new node",
+            Bereft::Master(_) => "a master with slots and nothing on disk to load",
+            Bereft::New(_) => "a new node",
         }
     }
 
     /// Why it is not started.
     fn danger(&self) -> &'static str {
         match self {
-            Subject::Master(_) => "it would start as a master without its data",
-            Subject::New(_) => "it would start as a new node where a master may have been",
+            Bereft::Master(_) => "it would start as a master without its data",
+            Bereft::New(_) => "it would start as a new node where a master may have been",
         }
     }
 
     /// The kind of our hold in `/status` and in `rejoin_holds`.
     fn held(&self) -> &'static str {
         match self {
-            Subject::Master(_) => "empty_master",
-            Subject::New(_) => "lost_volume",
-        }
-    }
-}
-
-impl Guard {
-    /// A guard that opens `gate` when the server may start.
-    pub fn new(subject: Subject, node_timeout: Duration, gate: Arc<Gate>) -> Guard {
-        Guard { subject, node_timeout, gate, ordered: Mutex::new(None) }
-    }
-
-    /// Looks and acts until the server may start, then opens the gate; at once if it is open.
-    pub async fn stand(&self, mut look: Look, voice: &Voice) {
-        let begun = Instant::now();
-        let mut pause = BUSY_PAUSE;
-        let mut said = String::new();
-        let known = match &self.subject {
-            Subject::Master(claim) => claim.addresses.clone(),
-            Subject::New(_) => BTreeSet::new(),
-        };
-        while !self.gate.is_open() {
-            let seen = look.all(&known).await;
-            let moment = Moment {
-                waited: begun.elapsed(),
-                ordered: self.ordered(),
-                node_timeout: self.node_timeout,
-            };
-            let (why, say): (String, fn(&Guard, &str, &Voice)) =
-                match self.subject.step(&seen, moment) {
-                    Step::Start(start) => return self.start(&start, voice),
-                    Step::Wait(wait @ (Wait::Search(_) | Wait::Quiet(_))) => {
-                        (wait.to_string(), Guard::wait)
-                    }
-                    Step::Wait(wait) => (wait.to_string(), Guard::hold),
-                    Step::Promote(promotion) => {
-                        (self.promote(&look, &promotion, voice).await, Guard::hold)
-                    }
-                };
-            pause = if why == said { (pause * 2).min(WAITING_PAUSE) } else { BUSY_PAUSE };
-            if why != said {
-                say(self, &why, voice);
-                said = why;
-            }
-            tokio::time::sleep(pause).await;
+            Bereft::Master(_) => "empty_master",
+            Bereft::New(_) => "lost_volume",
         }
     }
 
+    /// The server may start: says why, and holds nothing any more.
     fn start(&self, start: &Start, voice: &Voice) {
-        let what = self.subject.what();
+        let what = self.what();
         match start {
             Start::Silent(_) => warn!(
                 "starts as {what}: {start}; if one of them is alive with data and comes back \
@@ -197,8 +173,92 @@ impl Guard {
             Start::Nobody => debug!("{what}: {start}, so it starts"),
             _ => info!("{what}: {start}, so it starts"),
         }
-        voice.publish(Vec::new(), &self.subject);
-        self.gate.open();
+        voice.publish(Vec::new(), self);
+    }
+
+    /// Nothing is known to be wrong; it takes a moment to know.
+    fn wait(&self, why: &str, voice: &Voice) {
+        debug!("waits before the start: {why}");
+        voice.board.set_phase(Phase::Waiting(why.to_owned()));
+    }
+
+    fn hold(&self, why: &str, voice: &Voice) {
+        let why = format!("{}: {why}", self.danger());
+        warn!("held: {why}");
+        voice.board.set_phase(Phase::Waiting(why.clone()));
+        let about = voice.identity.pod.clone();
+        let kind = self.held().to_owned();
+        voice.publish(vec![Held { kind, about, reason: why }], self);
+    }
+}
+
+impl Guard {
+    /// A guard that opens `gate` when the server may start.
+    pub fn new(subject: Subject, node_timeout: Duration, gate: Arc<Gate>) -> Guard {
+        Guard { subject, node_timeout, gate, ordered: Mutex::new(None) }
+    }
+
+    /// Looks and acts until the server may start, then opens the gate; at once if it is open.
+    pub async fn stand(&self, look: Look, voice: &Voice) {
+        match &self.subject {
+            _ if self.gate.is_open() => {}
+            Subject::Replica(followed) => self.look_for(followed, &look, voice).await,
+            Subject::Bereft(bereft) => self.stand_for(bereft, look, voice).await,
+        }
+    }
+
+    /// One look, whatever comes of it.
+    async fn look_for(&self, followed: &Followed, look: &Look, voice: &Voice) {
+        let Followed { id, at } = *followed;
+        match followed.absent(look.who(at).await) {
+            None => self.gate.open(),
+            Some(absent) => {
+                let what = format!(
+                    "does not look for its master {id} at {at} until it hears from it: {absent}"
+                );
+                info!("{what}");
+                voice.board.acted("lose_address", &what, Instant::now());
+                voice.metrics.action("lose_address");
+                self.gate.open_without(id);
+            }
+        }
+    }
+
+    async fn stand_for(&self, bereft: &Bereft, mut look: Look, voice: &Voice) {
+        let begun = Instant::now();
+        let mut pause = BUSY_PAUSE;
+        let mut said = String::new();
+        let known = match bereft {
+            Bereft::Master(claim) => claim.addresses.clone(),
+            Bereft::New(_) => BTreeSet::new(),
+        };
+        while !self.gate.is_open() {
+            let seen = look.all(&known).await;
+            let moment = Moment {
+                waited: begun.elapsed(),
+                ordered: self.ordered(),
+                node_timeout: self.node_timeout,
+            };
+            let (why, say): (String, fn(&Bereft, &str, &Voice)) = match bereft.step(&seen, moment) {
+                Step::Start(start) => {
+                    bereft.start(&start, voice);
+                    return self.gate.open();
+                }
+                Step::Wait(wait @ (Wait::Search(_) | Wait::Quiet(_))) => {
+                    (wait.to_string(), Bereft::wait)
+                }
+                Step::Wait(wait) => (wait.to_string(), Bereft::hold),
+                Step::Promote(promotion) => {
+                    (self.promote(&look, &promotion, voice).await, Bereft::hold)
+                }
+            };
+            pause = if why == said { (pause * 2).min(WAITING_PAUSE) } else { BUSY_PAUSE };
+            if why != said {
+                say(bereft, &why, voice);
+                said = why;
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Gives the order, and says what is waited for then.
@@ -227,21 +287,6 @@ impl Guard {
         }
     }
 
-    /// Nothing is known to be wrong; it takes a moment to know.
-    fn wait(&self, why: &str, voice: &Voice) {
-        debug!("waits before the start: {why}");
-        voice.board.set_phase(Phase::Waiting(why.to_owned()));
-    }
-
-    fn hold(&self, why: &str, voice: &Voice) {
-        let why = format!("{}: {why}", self.subject.danger());
-        warn!("held: {why}");
-        voice.board.set_phase(Phase::Waiting(why.clone()));
-        let about = voice.identity.pod.clone();
-        let kind = self.subject.held().to_owned();
-        voice.publish(vec![Held { kind, about, reason: why }], &self.subject);
-    }
-
     fn ordered(&self) -> Option<Order> {
         let ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
         let (promotion, at) = ordered.as_ref()?;
@@ -254,10 +299,10 @@ impl Guard {
 }
 
 impl Voice {
-    fn publish(&self, held: Vec<Held>, subject: &Subject) {
-        let id = match subject {
-            Subject::Master(claim) => Some(claim.id.to_string()),
-            Subject::New(_) => None,
+    fn publish(&self, held: Vec<Held>, bereft: &Bereft) {
+        let id = match bereft {
+            Bereft::Master(claim) => Some(claim.id.to_string()),
+            Bereft::New(_) => None,
         };
         let status = Status { id, held, ..self.identity.status(true) };
         self.board.publish(Observation::unknown(Instant::now(), self.board.phase()), status);

@@ -35,6 +35,9 @@ use plan::{Go, Moment, Step, Successor};
 /// this at most.
 const LINGER: Duration = Duration::from_millis(300);
 
+/// How long a replica with the flag `nofailover` is waited for. One that has just found its master
+/// again is without it after a look or two; one that leaves does not answer by then.
+const BEGINNING: Duration = Duration::from_millis(500);
 /// The pause between two looks while a replica is waited for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -110,6 +113,7 @@ impl Handover {
                     left: deadline.saturating_duration_since(Instant::now()),
                     tried: &course.tried,
                     in_flight: ordered.is_some_and(|(_, at)| at.elapsed() < self.in_flight),
+                    begins: course.begun.elapsed() < BEGINNING,
                 };
                 (Step::new(&view, &moment), connections)
             }

@@ -17,6 +17,8 @@
 //! was not understood is ever rewritten. [`with_own_ip`] keeps every byte but those of one address,
 //! and of a shard id on which servers would not start.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 mod error;
 mod file;
 mod line;
@@ -29,6 +31,12 @@ pub use file::{Verdict, assess, parse, parse_reply, with_own_ip};
 pub use line::parse_line;
 pub use model::{Address, Flags, Node, NodeId, NodesConf, SlotRange};
 pub use scan::{Corrected, Reading};
+
+/// In the place of an address that is not to be used. Nobody can answer there: TCP refuses to connect
+/// to it before a packet is sent (`tcp_v4_connect` in Linux). To a server it is an address like any
+/// other, at which a node is out of reach: unlike `noaddr`, which Valkey 8.1 and later loads as a
+/// failure, and which other versions never take for one.
+pub const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 
 /// The highest hash slot; there are 16384 (`CLUSTER_SLOTS` in `src/cluster.h`).
 pub const LAST_SLOT: u16 = 16383;

@@ -29,7 +29,7 @@ use std::path::Path;
 pub use error::{FileError, LockError};
 pub use lock::Lock;
 
-use crate::nodes_conf::{self, Corrected, Doubt, ParseError, Reading, Verdict};
+use crate::nodes_conf::{self, Corrected, Doubt, NodeId, ParseError, Reading, Verdict};
 use place::{Original, Place};
 
 /// What [`correct`] found and did. `Display` gives a line for the log.
@@ -186,6 +186,28 @@ pub fn correct(path: &Path, ip: IpAddr, lock: &Lock) -> Result<Outcome, FileErro
         (None, Some(error)) => Err(error),
         (None, None) => Ok(Outcome::ZeroLength),
     }
+}
+
+/// Puts [`nodes_conf::NOWHERE`] in the place of another node's address in the file `path`, which
+/// becomes the backup where it is whole. Does nothing where that node has no line that is understood.
+///
+/// # Errors
+/// As [`correct`].
+pub fn lose_address(path: &Path, id: NodeId, lock: &Lock) -> Result<(), FileError> {
+    let place = Place::of(path).map_err(|source| FileError::read(path, source))?;
+    debug_assert_eq!(place.lock, lock.path(), "the lock is of another file");
+    let Some(original) = place.read_file()? else { return Ok(()) };
+    let (reading, is_whole) = match nodes_conf::assess(&original.content) {
+        Verdict::Whole(reading) => (reading, true),
+        Verdict::Doubtful(reading, _) => (reading, false),
+        _ => return Ok(()),
+    };
+    let Some(parts) = reading.with_ip_of(id, nodes_conf::NOWHERE) else { return Ok(()) };
+    replace::write_temp(&place, &original, &parts)?;
+    if is_whole {
+        replace::keep_as_backup(&place, &original)?;
+    }
+    replace::put_in_place(&place)
 }
 
 /// Corrects a file that a server would load.

@@ -21,7 +21,7 @@ use crate::config::settings::{ConfigError, Env, ProcessEnv, Settings};
 use crate::config::{Config, Host};
 use crate::exit;
 use crate::guard::gate::Gate;
-use crate::guard::{self, Guard, Subject};
+use crate::guard::{self, Bereft, Guard, Subject};
 use crate::handover::notice::Notice;
 use crate::health::Phase;
 use crate::http::bind::{BindError, bind};
@@ -206,6 +206,7 @@ fn supervise(
     let init = Init::new(inherited)?;
     let notice = Notice::new(hold_limit(&server, config.handover_timeout));
     let (guard, gate) = guard(&server, &config)?;
+    let nodes_conf = server.nodes_conf.clone();
     let agent = Agent {
         config,
         server,
@@ -223,6 +224,9 @@ fn supervise(
             agent.start().map_err(Stop::Thread)?;
             if let Err(signal) = init.wait_until(gate.as_fd()) {
                 return Ok(ended_early(signal));
+            }
+            if let (Some(master), Some(lock)) = (gate.absent(), &lock) {
+                nodes_file::lose_address(&nodes_conf, master, lock)?;
             }
             None
         }
@@ -256,7 +260,7 @@ fn guard(
     config: &Config,
 ) -> Result<(Option<Guard>, Option<Arc<Gate>>), Stop> {
     let subject = match guard::subject(server, config.pod_ip) {
-        Some(Subject::New(_)) if config.peers.is_none() => None,
+        Some(Subject::Bereft(Bereft::New(_))) if config.peers.is_none() => None,
         subject => subject,
     };
     let Some(subject) = subject else { return Ok((None, None)) };

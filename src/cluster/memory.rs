@@ -99,4 +99,4 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

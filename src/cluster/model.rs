@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::health::Role;
-use crate::nodes_conf::{Flags, Node, NodeId, SlotRange};
+use crate::nodes_conf::{Flags, NOWHERE, Node, NodeId, SlotRange};
 use crate::redis::Failure;
 
 use super::replies::Stream;
@@ -107,10 +107,10 @@ pub fn literal_ip(node: &Node) -> Option<IpAddr> {
     node.address.ip.parse().ok()
 }
 
-/// Where a node's clients reach it; `None` where its address is empty or a name.
+/// Where a node's clients reach it; `None` where its address is empty, a name, or taken out.
 pub fn client_address(node: &Node) -> Option<SocketAddr> {
     let at = SocketAddr::new(literal_ip(node)?, node.address.port);
-    (at.port() != 0).then_some(at)
+    (at.port() != 0 && at.ip() != NOWHERE).then_some(at)
 }
 
 fn contains(range: &SlotRange, slot: u16) -> bool {

@@ -1,6 +1,7 @@
 //! Looks: at the own server, and where there is something to be done at every pod that can be
 //! found. Reads only.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::server::ServerConfig;
@@ -9,7 +10,7 @@ use crate::discovery::Finder;
 use crate::nodes_conf::NodeId;
 use crate::redis::{Connection, Dialer, Failure};
 
-use super::model::{Own, Past, Peer, Replication, Table, View, client_address};
+use super::model::{Own, Past, Peer, Replication, Table, View, client_address, is_healthy};
 use super::peers::{Peers, keys, table};
 use super::replies;
 
@@ -166,9 +167,12 @@ impl Observer {
     pub async fn view(&mut self, own: Own) -> View {
         let (found, discovery) = self.peers.find().await;
         let known = own.table.others().iter().filter_map(client_address);
-        let asked = found.iter().copied().chain(known).collect();
+        let asked: BTreeSet<SocketAddr> = found.iter().copied().chain(known).collect();
         self.peers.keep_only(&asked);
         let mut peers = self.peers.ask(&asked, &found).await;
+        if let Some(at) = told_master(&own.table, &peers).filter(|at| !asked.contains(at)) {
+            peers.extend(self.peers.ask(&BTreeSet::from([at]), &found).await);
+        }
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
         View { own, discovery, peers, past: Past::default() }
     }
@@ -220,6 +224,13 @@ impl Observer {
         }
         reply
     }
+}
+
+/// Where the others say that the own master is, whose address is not in the own table.
+fn told_master(own: &Table, peers: &[Peer]) -> Option<SocketAddr> {
+    let master = own.find(own.me().master?).filter(|line| client_address(line).is_none())?.id;
+    let told = peers.iter().filter_map(|peer| peer.answer.as_ref().ok()?.table.find(master));
+    told.filter(|line| is_healthy(line)).find_map(client_address)
 }
 
 /// Reads `INFO replication`.

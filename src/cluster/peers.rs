@@ -98,7 +98,14 @@ impl Peers {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn id_at(&self, at: SocketAddr) -> Result<NodeId, Failure> {
-        let connection = self.connect(at).await?;
+        self.id_of(&self.connect(at).await?).await
+    }
+
+    /// Which id is at the other end.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn id_of(&self, connection: &Connection) -> Result<NodeId, Failure> {
         let id = connection.text(&[&self.cluster, "MYID"]).await?;
         id.trim().parse().map_err(|_| Failure::Garbage(format!("CLUSTER MYID said {id:?}")))
     }

@@ -29,8 +29,8 @@ mod takeover;
 pub use hold::{Hold, Lack, Reason};
 pub use lone::{Standing, standing};
 pub use lost::Lost;
-pub use stray::{copied_master, meets_stranger};
-pub use takeover::{missing_master, still_takes_over};
+pub use stray::{copied_master, is_exposed, meets_stranger, turned_strange};
+pub use takeover::{VALIDITY_FACTOR, missing_master, still_takes_over};
 
 /// What the plan has to know besides the view.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::nodes_conf::NodeId;
 
 /// Closed until the server may be started. Nothing but [`Gate::open`] opens it: both ends of the
 /// pipe are in here, so that a thread which ends does not look like one that has agreed.
@@ -11,6 +14,7 @@ pub struct Gate {
     reader: PipeReader,
     writer: PipeWriter,
     open: AtomicBool,
+    absent: OnceLock<NodeId>,
 }
 
 impl Gate {
@@ -20,7 +24,7 @@ impl Gate {
     /// There is no descriptor left.
     pub fn new() -> io::Result<Gate> {
         let (reader, writer) = io::pipe()?;
-        Ok(Gate { reader, writer, open: AtomicBool::new(false) })
+        Ok(Gate { reader, writer, open: AtomicBool::new(false), absent: OnceLock::new() })
     }
 
     /// Lets the server start. A second call does nothing.
@@ -29,6 +33,17 @@ impl Gate {
             // One byte always has room, and the other end is ours.
             let _ = (&self.writer).write_all(&[1]);
         }
+    }
+
+    /// The same, once the address of this master is out of `nodes.conf`.
+    pub fn open_without(&self, master: NodeId) {
+        let _ = self.absent.set(master);
+        self.open();
+    }
+
+    /// The master whose address is to be taken out before the server starts.
+    pub fn absent(&self) -> Option<NodeId> {
+        self.absent.get().copied()
     }
 
     /// Whether it was opened.

@@ -2,13 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::cluster::model::{Discovery, Peer, client_address};
 use crate::cluster::peers::Peers;
 use crate::config::server::ServerConfig;
+use crate::nodes_conf::NodeId;
 use crate::redis::{Connection, Failure};
 
 use super::plan::{Promotion, is_replica_of};
+
+/// How long one connection may take where a start waits for it. A server that is there takes it
+/// within a millisecond, and an address that nobody has any more may swallow what is sent to it.
+const REACH: Duration = Duration::from_millis(300);
 
 /// The eyes of the guard.
 pub struct Look {
@@ -44,6 +52,18 @@ impl Look {
         let second: BTreeSet<SocketAddr> = told.filter(|at| !first.contains(at)).collect();
         peers.extend(self.peers.ask(&second, &found).await);
         Seen { discovery, found, peers }
+    }
+
+    /// Who answers at this address: the id, or why there is none. Only the connection has to be there
+    /// at once: a server that is busy takes its time to answer.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn who(&self, at: SocketAddr) -> Result<NodeId, Failure> {
+        match timeout(REACH, self.peers.connect(at)).await {
+            Ok(connection) => self.peers.id_of(&connection?).await,
+            Err(_) => Err(Failure::Silent(format!("no connection within {REACH:?}"))),
+        }
     }
 
     /// Connects to whom the promotion is about, and sees whether it is still what it was.

@@ -65,6 +65,8 @@ pub struct Moment<'a> {
     pub tried: &'a [(NodeId, String)],
     /// Somebody was told to take over, by an agent that has ended since, and may do so yet.
     pub in_flight: bool,
+    /// It has only just begun.
+    pub begins: bool,
 }
 
 /// What comes next.
@@ -124,6 +126,8 @@ pub enum Unfit {
     NotOurs,
     /// It has the flag `nofailover`: it leaves as well, or its owner wants it so.
     Leaving,
+    /// The same, but it may have the flag for a moment only, since it has just found its master again.
+    Shielded,
     /// Too few masters are linked to it for an election: so many of so many.
     NoMajority(usize, usize),
     /// A link that it needs for an election is made anew.
@@ -206,6 +210,7 @@ impl Unfit {
                 | Unfit::Syncing
                 | Unfit::OtherStream
                 | Unfit::Behind(_)
+                | Unfit::Shielded
         )
     }
 }
@@ -228,7 +233,7 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
         return Err(Unfit::NotOurs);
     }
     if me.flags.nofailover {
-        return Err(Unfit::Leaving);
+        return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });
     }
     match votes(&said.table) {
         Votes::Enough => {}
@@ -307,6 +312,7 @@ impl fmt::Display for Unfit {
             Unfit::Other(id) => write!(f, "is not where {id} answers"),
             Unfit::NotOurs => f.write_str("is no replica of this node any more"),
             Unfit::Leaving => f.write_str("leaves too, or is set not to take over"),
+            Unfit::Shielded => f.write_str("is set not to take over, perhaps for a moment"),
             Unfit::NoMajority(linked, masters) => {
                 write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
             }

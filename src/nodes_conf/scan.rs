@@ -83,6 +83,19 @@ impl<'a> Reading<'a> {
             return None;
         }
         edits.sort_unstable_by_key(|(range, _)| range.start);
+        Some(Corrected { parts: self.with(edits), shards })
+    }
+
+    /// The file with `ip` as the address of another node, in parts that follow each other; ports and
+    /// all else stay. `None` where it has no line, or that address already.
+    pub fn with_ip_of(&self, id: NodeId, ip: IpAddr) -> Option<Vec<Cow<'a, [u8]>>> {
+        let old = self.views().find(|view| view.id == id)?.address.ip;
+        let new = ip.to_string().into_bytes();
+        (old != new).then(|| self.with(vec![(self.range_of(old), new.into())]))
+    }
+
+    /// The file with these edits, in their order.
+    fn with(&self, edits: Vec<(Range<usize>, Cow<'a, [u8]>)>) -> Vec<Cow<'a, [u8]>> {
         let (mut parts, mut end) = (Vec::with_capacity(2 * edits.len() + 1), 0);
         for (range, new) in edits {
             parts.push(Cow::Borrowed(&self.file[end..range.start]));
@@ -90,7 +103,13 @@ impl<'a> Reading<'a> {
             end = range.end;
         }
         parts.push(Cow::Borrowed(&self.file[end..]));
-        Some(Corrected { parts, shards })
+        parts
+    }
+
+    /// Where in the file a part of it is.
+    fn range_of(&self, part: &'a [u8]) -> Range<usize> {
+        let start = part.as_ptr().addr() - self.file.as_ptr().addr();
+        start..start + part.len()
     }
 
     /// Where in the file a replica has another shard id than its master, and the master's.
@@ -111,9 +130,7 @@ impl<'a> Reading<'a> {
             let (master, own) = (view.master?, view.address.shard_id()?);
             let at = masters.binary_search_by_key(&master, |(id, _)| *id).ok()?;
             let right = masters[at].1;
-            // It is a part of the file, so this is where.
-            let start = own.as_ptr().addr() - self.file.as_ptr().addr();
-            (own != right).then(|| (start..start + own.len(), right.into()))
+            (own != right).then(|| (self.range_of(own), right.into()))
         };
         self.views().filter_map(stray).collect()
     }

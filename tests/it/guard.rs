@@ -5,6 +5,7 @@
 
 mod alone;
 mod promoted;
+mod returning;
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ fn read(own: &str, master: &str) -> Table {
 
 /// What a replica sees: its link, where it copies from, which stream, and whether its master is
 /// there.
-fn view(link_up: bool, host: &str, stream: &str, is_there: bool) -> View {
+pub(in crate::cluster) fn view(link_up: bool, host: &str, stream: &str, is_there: bool) -> View {
     let flags = if is_there { "master" } else { "master,noaddr" };
     let master = Peer {
         at: "10.0.0.1:6379".parse().expect("an address"),
@@ -52,11 +52,11 @@ fn view(link_up: bool, host: &str, stream: &str, is_there: bool) -> View {
     }
 }
 
-fn linked() -> View {
+pub(in crate::cluster) fn linked() -> View {
     view(true, "10.0.0.1", "ours", true)
 }
 
-fn alone() -> View {
+pub(in crate::cluster) fn alone() -> View {
     view(false, "10.0.0.1", "ours", false)
 }
 

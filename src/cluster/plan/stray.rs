@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use crate::cluster::model::View;
+use crate::cluster::model::{Own, View};
 use crate::health::Role;
 use crate::nodes_conf::NodeId;
 
@@ -44,6 +44,22 @@ pub(super) fn may_be_strange(view: &View) -> bool {
     let own = &view.own;
     let is_masters = view.past.is_copy && own.replication.stream.is_whole();
     own.table.me().flags.replica && view.past.strayed && !is_masters
+}
+
+/// The own master, where the own server has begun to take other data than it had, since a look that
+/// saw a stranger where it looks for its master. Nobody else need be asked again to know that it is
+/// not to be elected now.
+pub fn turned_strange(last: &View, own: &Own) -> Option<NodeId> {
+    let (me, stream) = (own.table.me(), &own.replication.stream);
+    let same = last.past.is_copy && stream.id == last.own.replication.stream.id;
+    let turned = is_exposed(last) && !me.flags.nofailover && !(same && stream.is_whole());
+    me.master.filter(|_| turned)
+}
+
+/// Whether a copy of a stranger may end, and an election come, before the next look.
+pub fn is_exposed(view: &View) -> bool {
+    let flags = &view.own.table.me().flags;
+    flags.replica && !flags.nofailover && view.past.strayed
 }
 
 /// Adds what keeps the own server from standing for election, or ends that. Only what was set by us

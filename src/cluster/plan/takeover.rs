@@ -23,7 +23,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// How often the node timeout fits into the age at which Redis refuses a replica's data by default
 /// (`cluster-replica-validity-factor`).
-const VALIDITY_FACTOR: u32 = 10;
+pub const VALIDITY_FACTOR: u32 = 10;
 
 /// How long the server itself waits before it asks for votes again: an order before that does
 /// nothing (`auth_retry_time` in `clusterHandleSlaveFailover`: four node timeouts, 4 s at least;

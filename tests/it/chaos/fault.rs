@@ -18,9 +18,7 @@ pub enum Kind {
     PodStopped,
     /// The pod is killed with its node: nobody hears of it. It comes back on another address.
     NodeLost,
-    /// Two pods of a shard are killed, and come back on each other's addresses. Not of two shards:
-    /// replication knows no ids, so a replica copies whoever has its master's address, and Valkey
-    /// 8.1 and later may elect it at once, with what it has copied.
+    /// Two pods are killed, and come back on each other's addresses.
     Swapped,
     /// The pod comes back on another address without its volume.
     VolumeEmptied,
@@ -135,10 +133,7 @@ impl Fault {
             Kind::CutOff | Kind::Mute => [1, 1, 2, all / 2][rng.below(4)],
             _ => [1, 1, 1, 2, all / 2, all][rng.below(6)],
         };
-        let mut left: Vec<usize> = match kind {
-            Kind::Swapped => shards[rng.below(shards.len())].clone(),
-            _ => (0..all).collect(),
-        };
+        let mut left: Vec<usize> = (0..all).collect();
         let mut pods: Vec<usize> =
             (0..count).map(|_| left.swap_remove(rng.below(left.len()))).collect();
         pods.sort_unstable();

@@ -9,8 +9,8 @@ use crate::support::server::{Server, any_server};
 use crate::support::wait::wait_ok;
 
 use super::{
-    BRISK, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, form, formed, in_every_version,
-    readdress, s, say, seats, shifted, six, wait_all_ready, wait_healed, wait_held,
+    BRISK, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, in_every_version, readdress, s,
+    say, seats, shifted, six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// Redis' own floor: bare servers, all killed and started again on the addresses that they had.
@@ -123,15 +123,6 @@ fn pods_that_swap_addresses_are_whole_again() {
     });
 }
 
-/// Six pods whose copies are given at once, so that a replica has a stranger's in no time.
-fn formed_with_prompt_copies(server: &Server) -> Fleet {
-    let mut recipe = six(server, BRISK);
-    recipe.conf.push("repl-diskless-sync-delay 0".to_owned());
-    let mut fleet = Fleet::new(&recipe);
-    form(&mut fleet);
-    fleet
-}
-
 /// Each master on the address of the next.
 fn masters_in_a_cycle(fleet: &Fleet) -> Vec<(usize, IpAddr)> {
     (0..3).map(|n| (n, fleet.pods[(n + 1) % 3].ip)).collect()
@@ -155,14 +146,14 @@ fn wait_nobody_kept_back(fleet: &Fleet) {
 #[test]
 fn replica_that_has_copied_another_shards_master_waits_for_its_own() {
     in_every_version(|server| {
-        let mut fleet = formed_with_prompt_copies(server);
+        let mut fleet = formed(server, BRISK);
         let moves = masters_in_a_cycle(&fleet);
-        fleet.pods.iter_mut().for_each(|pod| _ = pod.kill());
+        fleet.pods[..3].iter_mut().for_each(|pod| _ = pod.kill());
         for (ordinal, ip) in moves {
             fleet.pods[ordinal].ip = ip;
         }
         // Its own master comes last.
-        fleet.pods[1..].iter_mut().for_each(Pod::start);
+        fleet.pods[1..3].iter_mut().for_each(Pod::start);
         wait_ok(LIMIT, "the replica to copy a stranger, and not to be elected", || {
             let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
             let kept = kept_back(&fleet.pods[3])?;
@@ -175,6 +166,27 @@ fn replica_that_has_copied_another_shards_master_waits_for_its_own() {
         wait_nobody_kept_back(&fleet);
         wait_all_ready(&fleet);
         assert_keys(&fleet);
+    });
+}
+
+#[test]
+fn masters_on_the_addresses_of_other_shards_masters_lose_no_data() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, BRISK);
+        for _ in 0..2 {
+            let masters: Vec<usize> = (0..6)
+                .filter(|n| fleet.pods[*n].view().is_ok_and(|it| it.me().is("master")))
+                .collect();
+            let next = |n: usize| fleet.pods[masters[(n + 1) % masters.len()]].ip;
+            let moves: Vec<_> =
+                masters.iter().enumerate().map(|(n, pod)| (*pod, next(n))).collect();
+            let start = Instant::now();
+            readdress(&mut fleet, &moves);
+            wait_healed(&fleet, "masters in a cycle, their replicas running on", start);
+            wait_nobody_kept_back(&fleet);
+            assert_keys(&fleet);
+        }
+        wait_all_ready(&fleet);
     });
 }
 

@@ -10,12 +10,11 @@ use crate::support::fleet::{Fleet, Recipe};
 use crate::support::netns::Netns;
 use crate::support::process::send;
 use crate::support::server::any_server;
-use crate::support::view::Node;
 use crate::support::wait::{wait_for, wait_ok};
 
 use super::{
-    HASTY, LIMIT, PATIENT, all_to, assert_keys, formed, in_every_version, readdress, seats, six,
-    wait_all_ready, wait_healed, wait_held,
+    HASTY, LIMIT, PATIENT, all_to, assert_keys, formed, id, in_every_version, readdress, seats,
+    six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// The Service's full name.
@@ -142,6 +141,7 @@ fn pod_that_slept_through_the_move_of_all_others_is_a_member_again() {
     in_every_version(|server| {
         for sleeper in [0, 4] {
             let mut fleet = formed(server, HASTY);
+            let asleep = id(&fleet.pods[sleeper]);
             let sleeping = [fleet.pods[sleeper].pid(), fleet.pods[sleeper].server_pid().unwrap()];
             sleeping.iter().for_each(|pid| send(*pid, Signal::SIGSTOP));
             let moves: Vec<_> = all_to(&fleet.spare.clone())
@@ -149,16 +149,13 @@ fn pod_that_slept_through_the_move_of_all_others_is_a_member_again() {
                 .filter(|(ordinal, _)| *ordinal != sleeper)
                 .collect();
             readdress(&mut fleet, &moves);
-            // Whether a sleeping master is given up meanwhile depends on how long the others take; its
-            // replica is not elected then, for it has started without its master.
             wait_ok(LIMIT, "the others to have found each other", || {
                 fleet.pods.iter().filter(|pod| pod.ordinal != sleeper).try_for_each(|pod| {
                     let view = pod.view()?;
-                    let lost =
-                        |node: &&Node| node.is("fail") || node.is("fail?") || !node.connected;
-                    let slept = fleet.pods[sleeper].address().to_string();
-                    let lost = view.nodes.values().filter(|node| node.address != slept).find(lost);
-                    lost.map_or(Ok(()), |node| Err(format!("{}: {}", pod.name(), node.address)))
+                    let lost = view.nodes.values().filter(|node| node.id != asleep).find(|node| {
+                        !node.connected || ["fail", "fail?", "noaddr"].iter().any(|it| node.is(it))
+                    });
+                    lost.map_or(Ok(()), |node| Err(format!("{}: {node:?}", pod.name())))
                 })
             });
             sleeping.iter().rev().for_each(|pid| send(*pid, Signal::SIGCONT));

@@ -12,6 +12,9 @@ use rejoin::nodes_conf::NodeId;
 /// Time: 100 ms each, as often as `clusterCron` runs.
 pub type Tick = u32;
 
+/// An address that no pod ever has: what the guard of replicas puts in the place of a master's.
+const NOWHERE: Ip = 1;
+
 /// How long an empty master waits for its replica to be elected.
 const LONGEST_GUARD: Tick = 200;
 
@@ -95,10 +98,10 @@ impl World {
             side: Vec::new(),
             cut: false,
             slow: Vec::new(),
-            last_ip: 0,
+            last_ip: NOWHERE,
             freed: Vec::new(),
             ids: Vec::new(),
-            texts: vec![String::new()],
+            texts: vec![String::new(), rejoin::nodes_conf::NOWHERE.to_string()],
             passwords: false,
             sync_delay: 0,
             prefer_home: false,
@@ -236,6 +239,7 @@ impl World {
                     self.servers[at].life = Life::Down(self.now);
                 }
                 Life::Down(due) if self.now >= due && self.may_start(at, due) => {
+                    self.look_for_master(at);
                     let loading = self.rng.ticks(0, 4);
                     self.servers[at].life = Life::Loading(self.now + loading);
                 }
@@ -295,6 +299,21 @@ impl World {
         }
         self.teams[team].lost |= bare | self.last_seen_by_nobody(at);
         true
+    }
+
+    /// The guard of replicas, which is no part of the planner either: an address at which the own
+    /// master does not answer is taken out of `nodes.conf`.
+    fn look_for_master(&mut self, at: usize) {
+        let server = &self.servers[at];
+        let master = server.me.master.filter(|_| server.me.replica);
+        let Some((id, ip)) = master.and_then(|id| Some((id, server.line(id)?.ip?))) else { return };
+        let answers = |there: &usize| self.is_up(*there) && self.reaches(at, *there);
+        let there = self.at(ip).filter(answers).map(|there| self.servers[there].id);
+        if there != Some(id)
+            && let Some(line) = self.servers[at].line_mut(id)
+        {
+            line.ip = Some(NOWHERE);
+        }
     }
 
     /// The shards that only those have who do not know yet that this server, which is to start

@@ -6,11 +6,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use rejoin::nodes_conf::{Doubt, with_own_ip};
-use rejoin::nodes_file::{Backup, Damage, FileError, Lock, LockError, Outcome, correct};
+use rejoin::nodes_conf::{Doubt, parse, with_own_ip};
+use rejoin::nodes_file::{
+    Backup, Damage, FileError, Lock, LockError, Outcome, correct, lose_address,
+};
 
 use super::tracer::server_arguments;
-use super::{fixture, fixtures};
+use super::{fixture, fixtures, names};
 
 const IP: &str = "10.9.8.7";
 
@@ -81,6 +83,45 @@ fn changed_address_is_rewritten_and_old_file_kept() {
     assert_eq!(outcome.to_string(), "own address changed from \"127.0.0.1\" to 10.9.8.7");
     assert_eq!(data.read("nodes.conf"), corrected(&formed()));
     assert_eq!(data.read("nodes.conf.bak"), formed());
+}
+
+#[test]
+fn address_of_another_node_is_taken_out_and_nothing_else_is_changed() {
+    let mut lost = 0;
+    for name in names(".conf") {
+        let file = fixture(&name);
+        let before = parse(&file).expect("whole");
+        for node in before.nodes.iter().filter(|node| !node.flags.myself) {
+            let data = Data::with(&file);
+            let path = data.path("nodes.conf");
+            let lock = Lock::acquire(&path).expect("the lock is free");
+            lose_address(&path, node.id, &lock).expect("replaced");
+            let mut expected = before.clone();
+            let line = expected.nodes.iter_mut().find(|it| it.id == node.id).expect("it is there");
+            line.address.ip = "255.255.255.255".to_owned();
+            let after = data.read("nodes.conf");
+            assert_eq!(parse(&after).expect("whole"), expected, "{name}");
+            assert_eq!(after.len() + node.address.ip.len(), file.len() + 15, "{name}");
+            assert_eq!(data.read("nodes.conf.bak"), file, "{name}");
+            // Once more changes nothing, and does not lose the backup.
+            lose_address(&path, node.id, &lock).expect("nothing to do");
+            assert_eq!(data.read("nodes.conf"), after, "{name}");
+            assert_eq!(data.read("nodes.conf.bak"), file, "{name}");
+            lost += 1;
+        }
+    }
+    assert!(lost > 0, "no node in any file");
+}
+
+#[test]
+fn address_of_a_node_that_is_not_there_changes_nothing() {
+    let data = Data::with(&formed());
+    let path = data.path("nodes.conf");
+    let lock = Lock::acquire(&path).expect("the lock is free");
+    let nobody = "f".repeat(40).parse().expect("an id");
+    lose_address(&path, nobody, &lock).expect("nothing to do");
+    assert_eq!(data.read("nodes.conf"), formed());
+    assert!(!data.has("nodes.conf.bak"));
 }
 
 #[test]

@@ -97,6 +97,38 @@ fn replica_with_its_masters_data_is_elected_whoever_is_there_now() {
     assert_eq!(told(&mut memory, swapped()), Some(kept_back()));
 }
 
+/// Whether a change of the own server alone keeps it back, after a look that saw this.
+fn turns(last: &View, change: impl Fn(&mut Own)) -> Option<NodeId> {
+    let mut own = last.own.clone();
+    change(&mut own);
+    turned_strange(last, &own)
+}
+
+#[test]
+fn replica_that_begins_to_copy_a_stranger_is_kept_back_before_the_next_look() {
+    let mut memory = Memory::default();
+    let mut before = scene(SWAPPED);
+    memory.look(&mut before, Instant::now());
+    let mut last = swapped();
+    last.own.replication.role = Role::Replica { link_up: false, synced_once: true };
+    last.own.replication.stream = before.own.replication.stream.clone();
+    last.own.replication.stream.link_up = false;
+    memory.look(&mut last, Instant::now());
+    assert!(is_exposed(&last) && last.past.is_copy, "{:?}", last.past);
+    assert_eq!(turns(&last, |_| {}), None);
+    assert_eq!(turns(&last, |own| own.replication.stream.offset = 1), Some(id(0)));
+    let other = |own: &mut Own| own.replication.stream.id = "of a stranger".to_owned();
+    assert_eq!(turns(&last, other), Some(id(0)));
+    // Nobody was seen where its master was.
+    assert!(!is_exposed(&before));
+    assert_eq!(turns(&before, other), None);
+    // It is done already, or it is the master by now.
+    let flagged = flagged(last.clone());
+    assert_eq!(turns(&flagged, other), None);
+    let elected = scene(&SWAPPED.replace("3 epoch=1 of=0", "3 epoch=9 slots=0-5460"));
+    assert_eq!(turned_strange(&last, &elected.own), None);
+}
+
 #[test]
 fn replica_that_has_strayed_is_not_to_be_elected_until_it_copies_its_master() {
     let mut memory = Memory::default();

@@ -1,0 +1,152 @@
+//! A replica that has just lost its link to its master is not elected for a moment.
+//!
+//! Who answers next where its master was is not known yet, and it may copy that one and be elected
+//! with it before anybody has looked: Valkey 8.1 and later marks a master as failed as soon as another
+//! node answers in its place. A master that is only gone is not marked before the node timeout has
+//! passed, so for half of that nobody misses an election. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::health::Role;
+
+use super::model::{Own, View};
+use super::plan::meets_stranger;
+
+/// How long a master must have been nowhere for an election beside a stranger to be better than none:
+/// the stranger would be copied in the end.
+const MISSING: Duration = Duration::from_secs(1);
+
+/// Whether the server is kept from being elected because its link is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shield {
+    /// The link is up, or was never seen to be.
+    #[default]
+    Idle,
+    /// It is, since then.
+    Raised(Instant),
+    /// It was; the link is still down.
+    Lowered,
+}
+
+impl Shield {
+    /// Whether to raise it, after a look at the own server: it has lost the link over which it had
+    /// its master's data.
+    pub fn rises(&mut self, last: Option<&View>, own: &Own) -> bool {
+        if !is_cut_off(own) {
+            *self = Shield::Idle;
+            return false;
+        }
+        let had_link = last.is_some_and(|last| last.past.is_copy && !is_cut_off(&last.own));
+        *self == Shield::Idle && had_link && !own.table.me().flags.nofailover
+    }
+
+    /// Whether to lower it, after a look at everybody. What has strayed by then stays as it is, until
+    /// it copies its master again.
+    pub fn falls(&self, view: &View, now: Instant, node_timeout: Duration) -> bool {
+        let Shield::Raised(since) = self else { return false };
+        let is_masters = view.past.is_copy && holds_copy(&view.own);
+        let missing = view.past.missing.is_some_and(|missing| missing >= MISSING);
+        let safe = missing || !meets_stranger(view);
+        is_masters && safe && now.duration_since(*since) >= node_timeout / 2
+    }
+}
+
+/// Whether a server without a link still has what it had copied. It says an offset of 1 when it has
+/// dropped that for a copy of whoever it reaches now, and 0 where nothing was written since its copy
+/// was made (`genRedisInfoString` in `src/server.c`).
+pub fn holds_copy(own: &Own) -> bool {
+    own.replication.stream.offset != 1
+}
+
+fn is_cut_off(own: &Own) -> bool {
+    matches!(own.replication.role, Role::Replica { link_up: false, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::memory::tests::{alone, linked};
+
+    const NODE_TIMEOUT: Duration = Duration::from_secs(4);
+
+    /// A replica that copied its master until its link broke a moment ago.
+    fn cut_off() -> (View, View) {
+        let (mut before, mut now) = (linked(), alone());
+        (before.past.is_copy, now.past.is_copy) = (true, true);
+        (before, now)
+    }
+
+    /// The same with somebody else where its master was.
+    fn beside_stranger() -> View {
+        let (before, mut view) = cut_off();
+        let mut stranger = before.peers[0].clone();
+        if let Ok(report) = &mut stranger.answer {
+            report.table = view.own.table.clone();
+        }
+        view.peers = vec![stranger];
+        assert!(meets_stranger(&view));
+        view
+    }
+
+    #[track_caller]
+    fn falls(view: &View, after: u64, expected: bool) {
+        let since = Instant::now();
+        let now = since + Duration::from_secs(after);
+        assert_eq!(Shield::Raised(since).falls(view, now, NODE_TIMEOUT), expected);
+    }
+
+    #[test]
+    fn shield_rises_once_when_the_link_to_the_own_master_breaks() {
+        let (before, now) = cut_off();
+        assert!(Shield::Idle.rises(Some(&before), &now.own));
+        assert!(!Shield::Raised(Instant::now()).rises(Some(&before), &now.own));
+        let mut lowered = Shield::Lowered;
+        assert!(!lowered.rises(Some(&before), &now.own));
+        assert!(!lowered.rises(Some(&now), &before.own));
+        assert_eq!(lowered, Shield::Idle, "the link is up");
+    }
+
+    #[test]
+    fn shield_does_not_rise_where_nothing_was_lost_or_the_user_wants_no_election() {
+        let (mut before, mut now) = cut_off();
+        assert!(!Shield::Idle.rises(None, &now.own));
+        assert!(!Shield::Idle.rises(Some(&now), &now.own));
+        before.past.is_copy = false;
+        assert!(!Shield::Idle.rises(Some(&before), &now.own));
+        before.past.is_copy = true;
+        let mut nodes: Vec<_> = now.own.table.nodes().cloned().collect();
+        nodes.iter_mut().for_each(|node| node.flags.nofailover = node.flags.myself);
+        now.own.table = crate::cluster::model::Table::new(nodes).expect("one own line");
+        assert!(!Shield::Idle.rises(Some(&before), &now.own));
+    }
+
+    #[test]
+    fn shield_falls_after_half_the_node_timeout_where_the_master_is_only_gone() {
+        let (_, view) = cut_off();
+        falls(&view, 1, false);
+        falls(&view, 2, true);
+        assert!(!Shield::Idle.falls(&view, Instant::now(), NODE_TIMEOUT));
+        assert!(!Shield::Lowered.falls(&view, Instant::now(), NODE_TIMEOUT));
+    }
+
+    #[test]
+    fn shield_stays_beside_a_stranger_until_the_master_has_been_nowhere_for_a_second() {
+        let mut view = beside_stranger();
+        falls(&view, 60, false);
+        view.past.missing = Some(Duration::from_millis(900));
+        falls(&view, 60, false);
+        view.past.missing = Some(Duration::from_secs(1));
+        falls(&view, 60, true);
+    }
+
+    #[test]
+    fn shield_stays_where_the_data_may_be_somebody_elses() {
+        let (_, mut view) = cut_off();
+        view.own.replication.stream.offset = 1;
+        falls(&view, 60, false);
+        view.own.replication.stream.offset = 0;
+        falls(&view, 60, true);
+        view.past.is_copy = false;
+        falls(&view, 60, false);
+    }
+}
