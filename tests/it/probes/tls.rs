@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::refusing::wait_refused;
-use super::{WELL, alone, hold, wait_says};
+use super::{WELL, hold, open_alone as alone, wait_says};
 use crate::support::fleet::Fleet;
 use crate::support::left_out::left_out;
 use crate::support::pod::{PORT, Pod};
