@@ -88,8 +88,7 @@ fn server_with_a_certificate_that_we_do_not_trust_is_alive_but_not_ready() {
     let kept = fs::read(fleet.dir().join("ca.crt")).unwrap();
     fs::copy(other.path().join("ca.crt"), fleet.dir().join("ca.crt")).unwrap();
     close_all(pod);
-    let why = "the server's answer is not understood: no TLS: ";
-    wait_refused(pod, "what is not understood", why);
+    wait_refused(pod, "without TLS", "no TLS with the server: its certificate is of a CA that ");
     fs::remove_file(fleet.dir().join("ca.crt")).unwrap();
     let why = "the server could not be asked: cannot use ";
     wait_says(pod, [&format!("live: {why}"), &format!("not ready: {why}"), "started: "]);
