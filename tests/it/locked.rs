@@ -4,6 +4,7 @@
 mod again;
 mod certificates;
 mod leaks;
+mod moving;
 mod passwords;
 mod rights;
 
