@@ -18,6 +18,8 @@ SEED =
 SERVER =
 # A part of a test's name: only such tests run.
 FILTER =
+# Anything: the servers of all tests speak TLS only, and every login has few rights.
+LOCKED =
 
 .PHONY: help setup servers build demo test check audit bench fuzz soak chaos clean
 
@@ -38,8 +40,8 @@ demo: setup ## form a cluster of six wrapped servers on this machine, and show w
 	@cargo build --locked --quiet
 	@cargo run --locked --quiet --example demo
 
-test: setup ## run all the tests (FILTER=part of a name)
-	@scripts/test $(FILTER)
+test: setup ## run all the tests (FILTER=part of a name, LOCKED=1 with TLS and few rights)
+	@REJOIN_TEST_LOCKED=$(LOCKED) scripts/test $(FILTER)
 
 check: setup ## format, clippy, docs, and licences, sources and versions of what we depend on
 	@scripts/setup --checks

@@ -51,7 +51,10 @@ pub enum Answer {
     HungUp,
     /// Any other error reply; holds the server's line.
     Other(String),
-    /// No reply that a server gives, or no TLS that we agree to; holds what is wrong with it.
+    /// Somebody lives there, but one of us does not take the other's certificate, or it speaks plain
+    /// text; holds what is wrong. As with a login that is refused, only a person can put it right.
+    NoTls(String),
+    /// No reply that a server gives; holds what is wrong with it.
     Strange(String),
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -30,6 +30,9 @@ pub mod tls;
 /// Longest wait for a connection, and then for each reply. A server that is alive but busy is
 /// told from a dead one by the next rounds, not by a longer wait.
 pub const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// Longest wait for a word in plain text where TLS did not come about.
+const PLAIN_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why there is no reply that we can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +56,10 @@ impl Failure {
         match self {
             Failure::Silent(_) | Failure::Closed | Failure::Garbage(_) => true,
             Failure::Said(answer) => {
-                matches!(answer, Answer::MaxClients | Answer::HungUp | Answer::Refused(_))
+                matches!(
+                    answer,
+                    Answer::MaxClients | Answer::HungUp | Answer::Refused(_) | Answer::NoTls(_)
+                )
             }
             Failure::Ours(_) => false,
         }
@@ -95,7 +101,9 @@ impl From<RedisError> for Failure {
 #[derive(Clone, Debug)]
 pub struct Dialer {
     login: Login,
-    tls: Tls,
+    /// The login in words.
+    who: Arc<str>,
+    tls: Arc<Tls>,
     /// The server has no plain port, and so its peers have none either.
     peers_by_tls: bool,
 }
@@ -104,7 +112,14 @@ impl Dialer {
     /// A dialer that logs in to servers of this configuration as `own` or the configuration says.
     /// Password file and certificates are read anew for each connection.
     pub fn new(own: &Login, server: &ServerConfig) -> Dialer {
-        Dialer { login: server.login(own), tls: server.tls.clone(), peers_by_tls: server.port == 0 }
+        let login = server.login(own);
+        let who = login.to_string().into();
+        Dialer { login, who, tls: Arc::new(server.tls.clone()), peers_by_tls: server.port == 0 }
+    }
+
+    /// Whether other pods are spoken to by TLS.
+    pub fn peers_by_tls(&self) -> bool {
+        self.peers_by_tls
     }
 
     /// Connects to the server of another pod and logs in.
@@ -125,7 +140,12 @@ impl Dialer {
         let password = self.password()?;
         match timeout(PATIENCE, self.open(to, password)).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::Silent(format!("no connection within {PATIENCE:?}"))),
+            Err(_) => match to {
+                Dial::Tls(at) if speaks_plain_text(*at).await => {
+                    Err(Failure::Said(Answer::NoTls("it speaks plain text there".to_owned())))
+                }
+                _ => Err(Failure::Silent(format!("no connection within {PATIENCE:?}"))),
+            },
         }
     }
 
@@ -140,11 +160,12 @@ impl Dialer {
                 let connector = tls::connector(&self.tls).map_err(Failure::Ours)?;
                 let stream = TcpStream::connect(at).await.map_err(silent)?;
                 let name = ServerName::IpAddress(at.ip().into());
-                Box::new(connector.connect(name, stream).await.map_err(no_tls)?)
+                let over_tls = connector.connect(name, stream).await;
+                Box::new(over_tls.map_err(|error| no_tls(&error, &self.tls))?)
             }
             Dial::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(silent)?),
         };
-        let connection = Connection::over(stream).await?;
+        let connection = Connection::over(stream, self).await?;
         let mut auth = ::redis::cmd("AUTH");
         match (&self.login.username, &password) {
             (Some(username), Some(password)) => auth.arg(username).arg(password.expose()),
@@ -184,6 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for S {}
 pub struct Connection {
     inner: MultiplexedConnection,
     first: FirstLine,
+    who: Arc<str>,
+    tls: Arc<Tls>,
     _driver: Arc<Driver>,
 }
 
@@ -197,15 +220,16 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    async fn over(stream: Box<dyn Transport>) -> Result<Connection, Failure> {
+    async fn over(stream: Box<dyn Transport>, of: &Dialer) -> Result<Connection, Failure> {
         let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
         // The bound is our own, in `send`, which says what was waited for.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let (stream, first) = Heard::new(stream);
         let (inner, driver) = MultiplexedConnection::new_with_config(&plain, stream, config)
             .await
-            .map_err(|error| explained(error, &first))?;
-        Ok(Connection { inner, first, _driver: Arc::new(Driver(tokio::spawn(driver))) })
+            .map_err(|error| explained(error, &first, &of.tls))?;
+        let (who, tls) = (Arc::clone(&of.who), Arc::clone(&of.tls));
+        Ok(Connection { inner, first, who, tls, _driver: Arc::new(Driver(tokio::spawn(driver))) })
     }
 
     /// Sends one command, its words as given, and waits for the reply.
@@ -241,17 +265,32 @@ impl Connection {
     async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut inner = self.inner.clone();
         match timeout(PATIENCE, inner.send_packed_command(command)).await {
-            Ok(Ok(reply)) => Ok(reply.extract_error()?),
-            Ok(Err(error)) => Err(explained(error, &self.first)),
+            Ok(Ok(reply)) => reply.extract_error().map_err(|error| self.refused(error.into())),
+            Ok(Err(error)) => Err(explained(error, &self.first, &self.tls)),
             Err(_) => Err(Failure::Silent(format!("no reply within {PATIENCE:?}"))),
+        }
+    }
+}
+
+impl Connection {
+    /// A login that is refused, with who it is and where it was read.
+    fn refused(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Said(Answer::Refused(line)) if !line.starts_with("DENIED") => {
+                Failure::Said(Answer::Refused(format!("{line} ({})", self.who)))
+            }
+            failure => failure,
         }
     }
 }
 
 /// A connection broke: over what the other end says, because of what the server said last, or
 /// without any reason that we know.
-fn explained(error: RedisError, first: &FirstLine) -> Failure {
+fn explained(error: RedisError, first: &FirstLine, tls: &Tls) -> Failure {
     // Which of these the client reports, if any, depends on what came first.
+    if let Some(alert) = first.alert() {
+        return Failure::Said(Answer::NoTls(tls::explain(alert, tls)));
+    }
     if let Some(nonsense) = first.nonsense() {
         return Failure::Garbage(format!("it says `{nonsense}`"));
     }
@@ -261,17 +300,33 @@ fn explained(error: RedisError, first: &FirstLine) -> Failure {
     }
 }
 
+/// Whether it is no TLS that is spoken where none came about in time: a server that expects plain
+/// text takes the beginning of TLS for half a command, and waits for the rest (`processInlineBuffer`
+/// in `src/networking.c`). One that speaks TLS answers this with an alert, if at all.
+async fn speaks_plain_text(at: SocketAddr) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect(at).await?;
+        stream.write_all(b"PING\r\n").await?;
+        let mut first = [0];
+        stream.read_exact(&mut first).await?;
+        io::Result::Ok(first)
+    };
+    matches!(timeout(PLAIN_PATIENCE, asked).await, Ok(Ok([b'+' | b'-'])))
+}
+
 /// No TLS over a connection that there is. Whoever closes it, or takes part but does not agree, is
 /// alive; a server without room for another client closes it before the handshake
 /// (`acceptCommonHandler` in `src/networking.c`).
-fn no_tls(error: io::Error) -> Failure {
+fn no_tls(error: &io::Error, tls: &Tls) -> Failure {
     use io::ErrorKind as Kind;
+    if let Some(error) = tls::error(error) {
+        return Failure::Said(Answer::NoTls(tls::explain(error, tls)));
+    }
     match error.kind() {
         Kind::UnexpectedEof | Kind::ConnectionReset | Kind::BrokenPipe => {
             Failure::Said(Answer::HungUp)
         }
-        Kind::InvalidData => Failure::Garbage(format!("no TLS: {error}")),
-        _ => Failure::Silent(words(&error)),
+        _ => Failure::Silent(words(error)),
     }
 }
 

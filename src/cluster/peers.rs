@@ -20,6 +20,10 @@ use super::replies;
 /// slow down what is done with the others; it is asked again in each round.
 const REPEATED_PATIENCE: Duration = Duration::from_millis(200);
 
+/// The same by TLS, which takes both sides some work: on a busy machine too little time for it would
+/// have all of it done in vain, again and again.
+const REPEATED_TLS_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The way to the other pods. Keeps connections until told otherwise.
 pub struct Peers {
     dialer: Dialer,
@@ -130,7 +134,11 @@ impl Peers {
     }
 
     async fn report(&self, at: SocketAddr) -> (Result<Report, Failure>, Option<Connection>) {
-        let patience = if self.silent.contains(&at) { REPEATED_PATIENCE } else { PATIENCE * 2 };
+        let patience = match self.silent.contains(&at) {
+            false => PATIENCE * 2,
+            true if self.dialer.peers_by_tls() => REPEATED_TLS_PATIENCE,
+            true => REPEATED_PATIENCE,
+        };
         let asked = async {
             let connection = self.connect(at).await?;
             let replication = [self.info.as_str(), "replication"];

@@ -1,5 +1,6 @@
 //! How we log in to the own server and to the peers.
 
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -7,13 +8,18 @@ use std::path::PathBuf;
 use super::secret::Secret;
 use super::settings::{ConfigError, Settings, Variable};
 
-/// A login as the user gave it.
+/// A login as the user gave it. Displayed, it says who logs in and where both were read, and no
+/// secret: `user a of REJOIN_USERNAME, password of requirepass in /conf/redis.conf:3`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Login {
     /// The ACL user. `None`: the user `default`.
     pub username: Option<String>,
     /// Where the password comes from.
     pub password: Password,
+    /// What names the user: a variable, a flag, or an option with its file and line.
+    pub user_by: String,
+    /// What names the password, or the file that it is in.
+    pub password_by: String,
 }
 
 /// Where a password comes from.
@@ -36,15 +42,25 @@ impl Login {
     /// # Errors
     /// Where both a password and a file are given.
     pub fn read(settings: &Settings<'_>) -> Result<Login, ConfigError> {
-        let username = settings.get(Variable::Username)?.map(|given| given.value.trim().to_owned());
-        let value = settings.get_bytes(Variable::Password).map(|(_, value)| value.into_vec());
-        let password = match (value, settings.get_bytes(Variable::PasswordFile)) {
+        let mut login = Login::default();
+        if let Some(given) = settings.get(Variable::Username)? {
+            login.username = Some(given.value.trim().to_owned());
+            login.user_by = given.by;
+        }
+        let value = settings.get_bytes(Variable::Password);
+        match (value, settings.get_bytes(Variable::PasswordFile)) {
             (Some(_), Some((file, _))) => return Err(ConfigError::TwoPasswords { file }),
-            (Some(value), None) => Password::Value(Secret::new(value)),
-            (None, Some((_, file))) => Password::File(file.into()),
-            (None, None) => Password::None,
-        };
-        Ok(Login { username, password })
+            (Some((by, value)), None) => {
+                login.password = Password::Value(Secret::new(value.into_vec()));
+                login.password_by = by;
+            }
+            (None, Some((by, file))) => {
+                login.password = Password::File(file.into());
+                login.password_by = by;
+            }
+            (None, None) => {}
+        }
+        Ok(login)
     }
 
     /// The same with an absolute path of the password file, for once the working directory is left.
@@ -56,6 +72,22 @@ impl Login {
             *path = std::path::absolute(&*path)?;
         }
         Ok(self)
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.username {
+            Some(user) => write!(f, "user {user} of {}", self.user_by)?,
+            None => f.write_str("user default")?,
+        }
+        match &self.password {
+            Password::None => f.write_str(", no password: set REJOIN_PASSWORD_FILE"),
+            Password::Value(_) => write!(f, ", password of {}", self.password_by),
+            Password::File(path) => {
+                write!(f, ", password of {} in {}", self.password_by, path.display())
+            }
+        }
     }
 }
 

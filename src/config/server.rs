@@ -76,6 +76,8 @@ pub struct ServerConfig {
     pub shutdown_on_sigterm: Vec<String>,
     /// `replica-serve-stale-data`.
     pub replica_serve_stale_data: bool,
+    /// Where the options of a login were read last, by their names: the file and line.
+    pub login_at: BTreeMap<&'static str, String>,
     /// What was not understood, in order; the server judges it. For the log.
     pub notes: Vec<Note>,
 }
@@ -244,6 +246,7 @@ impl ServerConfig {
             shutdown_timeout: Duration::from_secs(10),
             shutdown_on_sigterm: vec!["default".to_owned()],
             replica_serve_stale_data: true,
+            login_at: BTreeMap::new(),
             notes: Vec::new(),
         }
     }
@@ -275,8 +278,9 @@ impl ServerConfig {
             && as_default
         {
             return Login {
-                username: own.username.clone(),
                 password: Password::Value(password.clone()),
+                password_by: self.named_at("requirepass"),
+                ..own.clone()
             };
         }
         let has_users = !self.users.is_empty() || self.aclfile.is_some();
@@ -285,8 +289,18 @@ impl ServerConfig {
             Some(password) if same_user && (self.masteruser.is_some() || has_users) => Login {
                 username: self.masteruser.clone(),
                 password: Password::Value(password.clone()),
+                user_by: self.named_at("masteruser"),
+                password_by: self.named_at("masterauth"),
             },
             _ => own.clone(),
+        }
+    }
+
+    /// An option of a login, and where it is: `requirepass in /conf/redis.conf:3`.
+    fn named_at(&self, option: &str) -> String {
+        match self.login_at.get(option) {
+            Some(at) => format!("{option} in {at}"),
+            None => option.to_owned(),
         }
     }
 }
@@ -306,6 +320,7 @@ mod tests {
         let login = config.login(&Login {
             username: own.0.map(str::to_owned),
             password: secret(own.1).map_or(Password::None, Password::Value),
+            ..Login::default()
         });
         let password = match &login.password {
             Password::Value(secret) => String::from_utf8_lossy(secret.expose()).into_owned(),

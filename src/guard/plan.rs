@@ -289,8 +289,8 @@ fn without_candidate(knowing: &Members<'_>, peers: &[Peer], moment: Moment) -> S
     }
 }
 
-/// A server that lives, and will be able to say who it is; one that refuses our login once the
-/// secret is put right. It may be the replica that holds the data, so it is not passed over.
+/// A server that lives, and will be able to say who it is; one that refuses our login or
+/// our certificate, or whose certificate we refuse, once that is put right. It may be the replica that holds the data, so it is not passed over.
 pub(super) fn unclear(peer: &Peer) -> Option<(SocketAddr, Answer)> {
     match &peer.answer {
         Err(Failure::Said(answer)) => match answer {
@@ -299,6 +299,7 @@ pub(super) fn unclear(peer: &Peer) -> Option<(SocketAddr, Answer)> {
             | Answer::MasterDown
             | Answer::MaxClients
             | Answer::Refused(_)
+            | Answer::NoTls(_)
             | Answer::HungUp => Some((peer.at, answer.clone())),
             Answer::Ok | Answer::Other(_) | Answer::Strange(_) => None,
         },

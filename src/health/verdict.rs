@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Answer, Membership, Observation, Phase, Role, SILENT_ATTEMPTS, Silence, Verdict};
 
 /// Longest part of a server's or resolver's line that a reason repeats, in characters.
-const QUOTED_MAX: usize = 200;
+const QUOTED_MAX: usize = 400;
 
 /// Whether the pod is alive: fails on proof only, which is that a running server has answered
 /// nothing at all to [`SILENT_ATTEMPTS`] attempts over more than `bound`.
@@ -105,6 +105,7 @@ fn readiness(seen: &Observation, now: Instant, stale: Duration) -> Result<String
             Err("the server closes our connections at once; has it too many clients?".to_owned())
         }
         Answer::Other(line) => Err(format!("the server answers an error: {line}")),
+        Answer::NoTls(why) => Err(format!("no TLS with the server: {why}")),
         Answer::Strange(what) => Err(format!("the server's answer is not understood: {what}")),
     }
 }
@@ -155,6 +156,7 @@ fn name(answer: &Answer) -> &str {
         Answer::MasterDown => "MASTERDOWN",
         Answer::MaxClients => "max number of clients reached",
         Answer::HungUp => "by closing the connection",
+        Answer::NoTls(_) => "without TLS",
         Answer::Strange(_) => "what is not understood",
         Answer::Refused(line) | Answer::Other(line) => {
             line.split_whitespace().next().unwrap_or("an error")

@@ -30,6 +30,7 @@ impl fmt::Display for Answer {
             Answer::MasterDown => f.write_str("MASTERDOWN"),
             Answer::MaxClients => f.write_str("max number of clients reached"),
             Answer::HungUp => f.write_str("by closing the connection"),
+            Answer::NoTls(why) => write!(f, "without TLS: {why}"),
             Answer::Refused(line) | Answer::Other(line) | Answer::Strange(line) => {
                 f.write_str(line)
             }

@@ -4,12 +4,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::health::Answer;
+
+use super::tls;
 
 /// Longest first line that is kept, in bytes. Those of a farewell are below 500.
 const LINE_MAX: usize = 512;
@@ -22,7 +24,7 @@ const TYPES: &[u8] = b"+-:$*_#,(!=%~>|";
 
 /// The first line that came over a connection, as far as it has come.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FirstLine(Arc<Mutex<Vec<u8>>>);
+pub(super) struct FirstLine(Arc<Mutex<Vec<u8>>>, Arc<OnceLock<tls::Error>>);
 
 impl FirstLine {
     /// What a connection that broke was told, where that is why it broke: the server lives.
@@ -47,6 +49,20 @@ impl FirstLine {
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let shown = &line[..line.len().min(SHOWN_MAX)];
         (!TYPES.contains(&first)).then(|| shown.escape_ascii().to_string())
+    }
+
+    /// Why the other end ended TLS, where it did. With TLS 1.3 the handshake is over for us before it
+    /// has seen our certificate, so this comes instead of a reply (RFC 8446, section 2, figure 1).
+    pub(super) fn alert(&self) -> Option<&tls::Error> {
+        self.1.get()
+    }
+
+    fn note(&self, read: &Poll<io::Result<()>>) {
+        if let Poll::Ready(Err(error)) = read
+            && let Some(error) = tls::error(error)
+        {
+            let _ = self.1.set(error.clone());
+        }
     }
 
     fn add(&self, bytes: &[u8]) {
@@ -74,9 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heard<S> {
     fn hear_out(&mut self, cx: &mut Context<'_>) {
         let mut bytes = [0; LINE_MAX];
         let mut buffer = ReadBuf::new(&mut bytes);
-        if let Poll::Ready(Ok(())) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            self.first.add(buffer.filled());
-        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        self.first.add(buffer.filled());
+        self.first.note(&read);
     }
 }
 
@@ -89,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heard<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.first.add(&buffer.filled()[before..]);
+        self.first.note(&read);
         read
     }
 }

@@ -4,10 +4,12 @@
 //! The files are read anew for each connection, so a renewed certificate needs no restart.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
+pub use tokio_rustls::rustls::Error;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -19,10 +21,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use crate::config::server::Tls;
+use crate::config::server::{AuthClients, Tls};
 
 /// Makes a connector of the server's own TLS settings.
 ///
@@ -46,6 +48,42 @@ pub fn connector(tls: &Tls) -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// The error of TLS that is behind one of the connection.
+pub fn error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Why there is no TLS, in words that stay the same from one moment to the next, with the file that
+/// it is about.
+pub fn explain(error: &Error, tls: &Tls) -> String {
+    let why = match error {
+        Error::AlertReceived(alert) => {
+            let shown = match shown(tls) {
+                Some((option, cert, _)) => format!("{option} {}", cert.display()),
+                None => "no certificate".to_owned(),
+            };
+            return format!("it refuses us, who show {shown}: {alert:?}");
+        }
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "is not valid yet"
+            }
+            // A CA of the same name with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "is of a CA that we do not trust"
+            }
+            _ => return format!("its certificate is not valid: {why}"),
+        },
+        _ => return error.to_string(),
+    };
+    let trusted = [("tls-ca-cert-file", &tls.ca_cert_file), ("tls-ca-cert-dir", &tls.ca_cert_dir)];
+    let trusted = trusted.iter().filter_map(|(option, path)| {
+        path.as_ref().map(|path| format!("{option} {}", path.display()))
+    });
+    format!("its certificate {why} ({})", trusted.collect::<Vec<_>>().join(", "))
+}
+
 /// The CA certificates of `tls-ca-cert-file` and `tls-ca-cert-dir`.
 fn roots(tls: &Tls) -> Result<RootCertStore, String> {
     let mut files: Vec<PathBuf> = tls.ca_cert_file.iter().cloned().collect();
@@ -56,7 +94,8 @@ fn roots(tls: &Tls) -> Result<RootCertStore, String> {
     }
     let mut roots = RootCertStore::empty();
     for file in &files {
-        let (_, _unusable) = roots.add_parsable_certificates(certificates(file, "a CA")?);
+        let (_, _unusable) =
+            roots.add_parsable_certificates(certificates(file, "the CA certificate")?);
     }
     if roots.is_empty() {
         return Err("no CA certificate: set tls-ca-cert-file or tls-ca-cert-dir".to_owned());
@@ -69,17 +108,39 @@ type OwnCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 /// What we show where clients must show a certificate: that of `tls-client-cert-file`, or else the
 /// server's own, as a replica does.
 fn own_certificate(tls: &Tls) -> Result<Option<OwnCertificate>, String> {
-    let client = tls.client_cert_file.as_ref().zip(tls.client_key_file.as_ref());
-    let server = tls.cert_file.as_ref().zip(tls.key_file.as_ref());
-    let Some((cert, key)) = client.or(server) else { return Ok(None) };
-    let chain = certificates(cert, "a certificate")?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| format!("cannot use the TLS key {}: {error}", key.display()))?;
-    Ok(Some((chain, key)))
+    let Some((option, cert, key)) = shown(tls) else { return Ok(None) };
+    let chain = certificates(cert, option)?;
+    match PrivateKeyDer::from_pem_file(key) {
+        Ok(key) => Ok(Some((chain, key))),
+        // Nobody insists on seeing it.
+        Err(_) if tls.auth_clients != AuthClients::Yes => Ok(None),
+        Err(error) => Err(match is_encrypted(key) {
+            true => format!(
+                "the TLS key {} is encrypted, and rejoin takes no passphrase: set \
+                 tls-client-cert-file and tls-client-key-file to a pair without one",
+                key.display()
+            ),
+            false => format!("cannot use the TLS key {}: {error}", key.display()),
+        }),
+    }
+}
+
+/// The option, the certificate and the key that we show, if any.
+fn shown(tls: &Tls) -> Option<(&'static str, &Path, &Path)> {
+    match (&tls.client_cert_file, &tls.client_key_file, &tls.cert_file, &tls.key_file) {
+        (Some(cert), Some(key), _, _) => Some(("tls-client-cert-file", cert, key)),
+        (_, _, Some(cert), Some(key)) => Some(("tls-cert-file", cert, key)),
+        _ => None,
+    }
+}
+
+/// `ENCRYPTED PRIVATE KEY` (PKCS 8), or the header `Proc-Type: 4,ENCRYPTED` (RFC 1421).
+fn is_encrypted(key: &Path) -> bool {
+    fs::read(key).is_ok_and(|pem| memchr::memmem::find(&pem, b"ENCRYPTED").is_some())
 }
 
 fn certificates(file: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unusable = |error| format!("cannot use {} as {what}: {error}", file.display());
+    let unusable = |error| format!("cannot use {what} {}: {error}", file.display());
     CertificateDer::pem_file_iter(file)
         .map_err(unusable)?
         .collect::<Result<_, _>>()

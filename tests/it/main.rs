@@ -16,6 +16,7 @@ mod healing;
 mod http;
 mod init;
 mod leaving;
+mod locked;
 mod manifests;
 mod model;
 mod nodes_conf;

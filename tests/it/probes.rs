@@ -7,7 +7,7 @@
 mod ending;
 mod idle;
 mod odd;
-mod panics;
+pub(crate) mod panics;
 mod refusing;
 mod tls;
 mod working;
@@ -39,10 +39,25 @@ fn alone(server: &Server) -> Fleet {
     Fleet::new(&Recipe { replicas: 0, ..Recipe::wrapped(server, 1) })
 }
 
+/// The same, never locked down: for logins of the test's own, and for what is said in plain text.
+fn open_alone(server: &Server) -> Fleet {
+    Fleet::new(&Recipe { replicas: 0, ..Recipe::wrapped(server, 1) }.open())
+}
+
 /// A cluster of one pod that is well.
 #[track_caller]
 fn well(server: &Server) -> Fleet {
-    let mut fleet = alone(server);
+    started(alone(server))
+}
+
+/// The same, never locked down.
+#[track_caller]
+fn open_well(server: &Server) -> Fleet {
+    started(open_alone(server))
+}
+
+#[track_caller]
+fn started(mut fleet: Fleet) -> Fleet {
     fleet.start_all();
     wait_says(&fleet.pods[0], WELL);
     fleet

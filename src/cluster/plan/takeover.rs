@@ -58,10 +58,10 @@ pub fn missing_master(view: &View) -> Option<NodeId> {
     (!reached && !succeeded).then_some(master.id)
 }
 
-/// A server lives there that cannot say yet who it is. One that refuses our login is somebody
-/// else's; where the Service names it, it is out of reach.
+/// A server lives there that cannot say yet who it is. One that refuses our login, or has
+/// another CA, is somebody else's; where the Service names it, it is out of reach.
 fn starts<T>(answer: &Result<T, Failure>) -> bool {
-    matches!(answer, Err(Failure::Said(answer)) if !matches!(answer, Answer::Refused(_)))
+    matches!(answer, Err(Failure::Said(answer)) if !matches!(answer, Answer::Refused(_) | Answer::NoTls(_)))
 }
 
 /// Adds the order to take over, or says why nobody does.

@@ -164,8 +164,11 @@ impl<F: Files> Loader<'_, F> {
             ("include", [file]) => self.include(OsStr::from_bytes(file), &at()),
             ("dir", [dir]) => self.enter(Path::new(OsStr::from_bytes(dir)), at),
             _ => {
-                if let Err(why) = self.options.set(&name, values) {
-                    self.options.note(Note { at: at(), what: format!("{name}: {why}") });
+                match self.options.set(&name, values) {
+                    Ok(()) => self.options.was_at(&name, at),
+                    Err(why) => {
+                        self.options.note(Note { at: at(), what: format!("{name}: {why}") });
+                    }
                 }
                 Ok(())
             }

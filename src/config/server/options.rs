@@ -32,6 +32,17 @@ impl Options {
         self.config.notes.push(note);
     }
 
+    /// Notes where an option that was set is, if it is of a login.
+    pub fn was_at(&mut self, name: &str, at: &dyn Fn() -> String) {
+        let option = match name {
+            "requirepass" => "requirepass",
+            "masterauth" | "primaryauth" => "masterauth",
+            "masteruser" | "primaryuser" => "masteruser",
+            _ => return,
+        };
+        self.config.login_at.insert(option, at());
+    }
+
     /// A file, or the text of an include, begins.
     pub fn enter_file(&mut self) {
         self.in_file = true;

@@ -229,7 +229,10 @@ fn master_without_replicas_starts_at_once() {
 #[test]
 fn server_that_lives_and_cannot_say_who_it_is_is_waited_for_without_a_bound() {
     let refused = Answer::Refused("NOAUTH Authentication required.".to_owned());
-    for answer in [Answer::Loading, Answer::Busy, Answer::MasterDown, Answer::HungUp, refused] {
+    let no_tls = Answer::NoTls("its certificate has expired".to_owned());
+    for answer in
+        [Answer::Loading, Answer::Busy, Answer::MasterDown, Answer::HungUp, refused, no_tls]
+    {
         let wait = Wait::Unclear { at: at('b'), answer: answer.clone() };
         plans(&[busy(answer)], 3600, Step::Wait(wait));
     }

@@ -83,6 +83,8 @@ fn every_reply_proves_life_and_only_an_ordinary_one_readiness() {
         let refused = format!("not ready: our login is refused: {line}");
         answers(Answer::Refused(line.to_owned()), word, &refused);
     }
+    let no_tls = "not ready: no TLS with the server: its certificate has expired (x)";
+    answers(Answer::NoTls("its certificate has expired (x)".to_owned()), "without TLS", no_tls);
     let other = "not ready: the server answers an error: MISCONF Redis is configured";
     answers(Answer::Other("MISCONF Redis is configured".to_owned()), "MISCONF", other);
 }
@@ -265,9 +267,9 @@ fn server_that_hangs_up_is_alive() {
 #[test]
 fn server_that_is_not_understood_is_alive() {
     answers(
-        Answer::Strange("no TLS: x".to_owned()),
+        Answer::Strange("it says x".to_owned()),
         "what is not understood",
-        "not ready: the server's answer is not understood: no TLS: x",
+        "not ready: the server's answer is not understood: it says x",
     );
 }
 

@@ -155,7 +155,7 @@ impl Stage {
             })
         };
         let tags = slots.iter().filter_map(tag).collect();
-        Writers::new(tags, Arc::clone(&self.addresses))
+        Writers::new(tags, Arc::clone(&self.addresses), self.fleet.pods[0].access.clone())
     }
 
     /// The ordinals of each shard, the master's first.

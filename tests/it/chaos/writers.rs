@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, RedisResult};
+use redis::{Connection, RedisResult};
 
 use crate::support::fleet::Fleet;
+use crate::support::lock::Access;
 use crate::support::process::rest;
 use crate::support::wait::wait_ok;
 
@@ -34,6 +35,7 @@ struct Book {
 /// The writers of a cluster.
 #[derive(Debug)]
 pub struct Writers {
+    access: Access,
     books: Vec<Arc<Book>>,
     addresses: Arc<Mutex<Vec<SocketAddr>>>,
     ended: Arc<AtomicBool>,
@@ -53,26 +55,27 @@ pub struct Mark(Vec<usize>);
 
 impl Writers {
     /// A writer for each of these hash tags, at the addresses that are there when it asks.
-    pub fn new(tags: Vec<String>, addresses: Arc<Mutex<Vec<SocketAddr>>>) -> Self {
+    pub fn new(tags: Vec<String>, addresses: Arc<Mutex<Vec<SocketAddr>>>, access: Access) -> Self {
         let book = |tag| {
             let pause = Mutex::new((Instant::now(), Duration::ZERO));
             Arc::new(Book { tag, told: Mutex::default(), pause })
         };
-        Self { books: tags.into_iter().map(book).collect(), addresses, ended: Arc::default() }
+        let books = tags.into_iter().map(book).collect();
+        Self { access, books, addresses, ended: Arc::default() }
     }
 
     /// Starts them; they end when what this gives is dropped.
     pub fn start<'a>(&self, scope: &'a Scope<'a, '_>) -> Ended {
         for book in &self.books {
             let (book, addresses) = (Arc::clone(book), Arc::clone(&self.addresses));
-            let ended = Arc::clone(&self.ended);
+            let (ended, access) = (Arc::clone(&self.ended), self.access.clone());
             scope.spawn(move || {
                 let mut turn = 0;
                 while !ended.load(Ordering::Relaxed) {
                     let all = lock(&addresses).clone();
                     turn += 1;
                     // Until it does not answer, or says that the slot is somebody else's.
-                    if let Ok(mut server) = connect(all[turn % all.len()]) {
+                    if let Ok(mut server) = connect(&access, all[turn % all.len()]) {
                         while !ended.load(Ordering::Relaxed) && book.write(&mut server).is_ok() {
                             rest(PAUSE);
                         }
@@ -155,8 +158,8 @@ impl Book {
     }
 }
 
-fn connect(at: SocketAddr) -> RedisResult<Connection> {
-    let server = Client::open(format!("redis://{at}/"))?.get_connection_with_timeout(PATIENCE)?;
+fn connect(access: &Access, at: SocketAddr) -> RedisResult<Connection> {
+    let server = access.client(at)?.get_connection_with_timeout(PATIENCE)?;
     server.set_read_timeout(Some(PATIENCE))?;
     server.set_write_timeout(Some(PATIENCE))?;
     Ok(server)

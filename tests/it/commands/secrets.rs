@@ -14,10 +14,11 @@ const SECRET: &str = "hunter2-and-more";
 fn pair(give: impl Fn(&mut Fleet)) -> Fleet {
     let conf = vec![format!("masterauth {SECRET}")];
     let env = vec![("REJOIN_LOG".to_owned(), "trace".to_owned())];
-    let mut fleet = Fleet::new(&Recipe { conf, env, ..Recipe::wrapped(&any_server(), 1) });
+    let recipe = Recipe { conf, env, ..Recipe::wrapped(&any_server(), 1) };
+    let mut fleet = Fleet::new(&recipe.open());
     for pod in &mut fleet.pods {
         pod.conf.push(format!("requirepass {SECRET}"));
-        pod.password = Some(SECRET.to_owned());
+        pod.access.password = Some(SECRET.to_owned());
     }
     give(&mut fleet);
     fleet.start_all();
@@ -78,7 +79,7 @@ fn refused_password_is_shown_nowhere() {
     let fleet = pair(|fleet| {
         for pod in &mut fleet.pods {
             pod.conf.push("requirepass another".to_owned());
-            pod.password = Some("another".to_owned());
+            pod.access.password = Some("another".to_owned());
             pod.env.insert("REJOIN_PASSWORD".to_owned(), SECRET.to_owned());
         }
     });

@@ -47,6 +47,7 @@ fn too_many_pods_are_held_until_the_last_is_gone() {
         seventh.env.entry(name.clone()).or_insert(value.clone());
     }
     seventh.conf = fleet.pods[0].conf.clone();
+    seventh.access = fleet.pods[0].access.clone();
     seventh.start();
     wait_held(&seventh, "beyond_shape");
     fleet.start_all();
@@ -98,7 +99,7 @@ fn pod_without_a_number_is_held_and_the_others_wait_for_it() {
 #[test]
 fn peer_with_another_password_is_held() {
     for others in [None, Some("theirs")] {
-        let mut fleet = six();
+        let mut fleet = Fleet::new(&recipe(&any_server(), 3).open());
         if let Some(password) = others {
             fleet.pods.iter_mut().for_each(|pod| set_password(pod, password));
         }
@@ -109,14 +110,14 @@ fn peer_with_another_password_is_held() {
         assert_nothing_formed(&fleet.pods);
         fleet.pods[5].kill();
         fleet.pods[5].conf = right;
-        fleet.pods[5].password = others.map(str::to_owned);
+        fleet.pods[5].access.password = others.map(str::to_owned);
         wait_formed(&mut fleet);
     }
 }
 
 fn set_password(pod: &mut Pod, password: &str) {
     pod.conf.extend([format!("requirepass {password}"), format!("masterauth {password}")]);
-    pod.password = Some(password.to_owned());
+    pod.access.password = Some(password.to_owned());
 }
 
 #[test]

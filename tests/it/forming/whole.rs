@@ -109,10 +109,10 @@ fn pods_that_start_one_after_the_other_in_any_order_wait_for_the_last() {
 
 #[test]
 fn password_is_read_from_the_server_configuration() {
-    let mut secret = recipe(&any_server(), 3);
+    let mut secret = recipe(&any_server(), 3).open();
     secret.conf.extend(["requirepass s3cret".to_owned(), "masterauth s3cret".to_owned()]);
     let mut fleet = Fleet::new(&secret);
-    fleet.pods.iter_mut().for_each(|pod| pod.password = Some("s3cret".to_owned()));
+    fleet.pods.iter_mut().for_each(|pod| pod.access.password = Some("s3cret".to_owned()));
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(&fleet);
@@ -121,7 +121,7 @@ fn password_is_read_from_the_server_configuration() {
 
 #[test]
 fn user_of_its_own_logs_in_with_the_password_of_a_file() {
-    let mut secret = recipe(&any_server(), 3);
+    let mut secret = recipe(&any_server(), 3).open();
     secret.conf.extend([
         "requirepass s3cret".to_owned(),
         "masterauth s3cret".to_owned(),
@@ -132,7 +132,7 @@ fn user_of_its_own_logs_in_with_the_password_of_a_file() {
     let file = fleet.dir().join("password");
     std::fs::write(&file, "f1le\n").unwrap();
     for pod in &mut fleet.pods {
-        pod.password = Some("s3cret".to_owned());
+        pod.access.password = Some("s3cret".to_owned());
         pod.env.insert("REJOIN_USERNAME".to_owned(), "keeper".to_owned());
         pod.env.insert("REJOIN_PASSWORD_FILE".to_owned(), file.display().to_string());
     }

@@ -106,7 +106,8 @@ fn replica_with_a_password_that_serves_nothing_without_its_master_is_promoted() 
 #[test]
 fn server_is_not_started_while_its_replica_cannot_be_promoted() {
     in_two_versions(|server| {
-        let mut fleet = fleet_with_keys(server);
+        // It is the user `default` that loses a right.
+        let mut fleet = with_keys(Fleet::started(&recipe(server).open()));
         fleet.pods[3].text(&["ACL", "SETUSER", "default", "-cluster|failover"]).unwrap();
         fleet.pods[0].kill();
         fleet.pods[0].start();

@@ -149,9 +149,12 @@ fn stranger_for_first(fleet: &Fleet, password: Option<&str>) -> Pod {
     let first = &fleet.pods[0];
     let mut stranger = Pod::new(Program::Bare, &first.server, fleet.dir(), 66, first.ip);
     stranger.conf.push("repl-diskless-sync-delay 0".to_owned());
+    fleet.lock_alike(&mut stranger);
     if let Some(password) = password {
-        stranger.conf.push(format!("requirepass {password}"));
-        stranger.password = Some(password.to_owned());
+        // Users in a file would have it forgotten.
+        stranger.conf.extend(["aclfile \"\"".to_owned(), format!("requirepass {password}")]);
+        stranger.access.user = None;
+        stranger.access.password = Some(password.to_owned());
     }
     stranger
 }
@@ -263,6 +266,7 @@ fn id_at_two_addresses_is_held_until_one_is_gone() {
         // A copy of a volume, as of a snapshot that was restored beside its pod.
         let mut copy = Pod::new(Program::Bare, server, fleet.dir(), 77, fleet.spare[5]);
         copy.conf = fleet.pods[5].conf.clone();
+        copy.access = fleet.pods[5].access.clone();
         let from = fleet.pods[5].data();
         std::fs::copy(from.join("nodes.conf"), copy.data().join("nodes.conf")).unwrap();
         // A replica may not have heard its master's shard id yet, and bare servers refuse that.

@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 
 use super::*;
 use crate::healing::as_drop_in;
+use crate::support::lock::RIGHTS;
 use crate::support::server::{any_server, servers};
 
 #[test]
@@ -84,9 +85,8 @@ fn drop_in_with_a_password_hands_over_too() {
 
 #[test]
 fn user_with_few_rights_hands_over() {
-    let mut recipe = Recipe { node_timeout: PATIENT, ..recipe(&any_server(), 1) };
-    let rights = "+cluster +info +dbsize +config|set";
-    recipe.conf.push(format!("user rejoin on >hunter2 {rights}"));
+    let mut recipe = Recipe { node_timeout: PATIENT, ..recipe(&any_server(), 1) }.open();
+    recipe.conf.push(format!("user rejoin on >hunter2 {RIGHTS}"));
     let login = [("REJOIN_USERNAME", "rejoin"), ("REJOIN_PASSWORD", "hunter2")];
     recipe.env.extend(login.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut fleet = started(&recipe);

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use super::{LIMIT, WELL, alone, wait_says, well};
+use super::{LIMIT, WELL, open_alone, wait_says, well};
 use crate::forming::{status, wait_held};
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::other::Other;
@@ -34,7 +34,7 @@ fn own_server_that_says_nonsense_is_alive_but_not_ready() {
         ("HTTP/1.1 400 Bad Request\r\n\r\n", "it says `HTTP/1.1 400 Bad Request"),
         ("\0\u{1}\u{2}garbage\n\r\u{7f}", "it says `"),
     ] {
-        let mut fleet = alone(&any_server());
+        let mut fleet = open_alone(&any_server());
         // Something that runs, while somebody else answers at its address.
         let idle = fleet.dir().join("redis-server");
         let real = fleet.pods[0].server.bin.display().to_string();
@@ -61,7 +61,7 @@ fn command_that_the_login_may_not_use_is_said_so_and_used_once_it_may() {
     for server in servers() {
         let mut fleet = Fleet::new(&Recipe {
             node_timeout: Duration::from_millis(2500),
-            ..Recipe::wrapped(&server, 1)
+            ..Recipe::wrapped(&server, 1).open()
         });
         for pod in &mut fleet.pods {
             pod.conf.push("user keeper on >secret ~* +@all".to_owned());

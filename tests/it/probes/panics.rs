@@ -13,7 +13,7 @@ use crate::support::server::any_server;
 use crate::support::wait::{wait_for, wait_ok};
 
 /// The program whose keeper panics at each line of its log while a file is there.
-fn brittle() -> PathBuf {
+pub(crate) fn brittle() -> PathBuf {
     let examples = Path::new(env!("CARGO_BIN_EXE_rejoin")).with_file_name("examples");
     let path = examples.join("brittle");
     assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
@@ -43,7 +43,7 @@ fn answer_over_a_panic(pod: &Pod) -> Result<(), String> {
 
 #[test]
 fn keeper_that_panics_is_started_anew_while_probes_and_server_go_on() {
-    let mut fleet = Fleet::new(&Recipe::wrapped(&any_server(), 1));
+    let mut fleet = Fleet::new(&Recipe::wrapped(&any_server(), 1).open());
     let file = fleet.dir().join("panic");
     for pod in &mut fleet.pods {
         pod.rejoin = brittle();
@@ -70,7 +70,7 @@ fn keeper_that_panics_is_started_anew_while_probes_and_server_go_on() {
     // readiness is in doubt after a while, and nothing is proven against the server.
     let master = &mut fleet.pods[0];
     master.redis(&["CONFIG", "SET", "requirepass", "new"]).unwrap();
-    master.password = Some("new".to_owned());
+    master.access.password = Some("new".to_owned());
     master.redis(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
     let doubt = "not ready: the keeper last looked ";
     wait_says(master, ["live: the server answered OK", doubt, "started: "]);
@@ -78,7 +78,7 @@ fn keeper_that_panics_is_started_anew_while_probes_and_server_go_on() {
     let refused = "not ready: our login is refused: NOAUTH";
     wait_says(master, ["live: the server answered NOAUTH", refused, "started: "]);
     master.redis(&["CONFIG", "SET", "requirepass", ""]).unwrap();
-    master.password = None;
+    master.access.password = None;
     wait_says(master, WELL);
     assert_eq!(master.server_pid(), child, "the server was started once");
     let metrics = master.http("/metrics").unwrap().body;

@@ -1,6 +1,6 @@
 //! Servers that answer, but refuse us: login, rights, room.
 
-use super::{LIMIT, WELL, alone, hold, wait_says, well};
+use super::{LIMIT, WELL, hold, open_alone as alone, open_well as well, wait_says};
 use crate::support::pod::Pod;
 use crate::support::server::{any_server, servers};
 use crate::support::wait::wait_for;
@@ -17,7 +17,7 @@ fn server_with_a_password_that_nobody_told_us_is_alive_but_not_ready() {
     let mut fleet = well(&any_server());
     let pod = &mut fleet.pods[0];
     pod.redis(&["CONFIG", "SET", "requirepass", "new"]).unwrap();
-    pod.password = Some("new".to_owned());
+    pod.access.password = Some("new".to_owned());
     // Who is logged in stays so.
     pod.redis(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
     wait_refused(pod, "NOAUTH", "our login is refused: NOAUTH Authentication required.");
@@ -31,7 +31,7 @@ fn wrong_password_is_said_so() {
         let mut fleet = alone(&server);
         let pod = &mut fleet.pods[0];
         pod.conf.push("requirepass right".to_owned());
-        pod.password = Some("right".to_owned());
+        pod.access.password = Some("right".to_owned());
         pod.env.insert("REJOIN_PASSWORD".to_owned(), "wrong".to_owned());
         pod.start();
         wait_refused(pod, "WRONGPASS", "our login is refused: WRONGPASS invalid username-password");
@@ -85,7 +85,7 @@ fn password_file_that_is_missing_for_a_while_is_said_so() {
     let pod = &mut fleet.pods[0];
     let file = pod.data().join("password");
     pod.conf.push("requirepass right".to_owned());
-    pod.password = Some("right".to_owned());
+    pod.access.password = Some("right".to_owned());
     pod.env.insert("REJOIN_PASSWORD_FILE".to_owned(), file.display().to_string());
     pod.start();
     let why = "the server could not be asked: cannot read the password file";

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::refusing::wait_refused;
-use super::{WELL, alone, hold, wait_says};
+use super::{WELL, hold, open_alone as alone, wait_says};
 use crate::support::fleet::Fleet;
 use crate::support::left_out::left_out;
 use crate::support::pod::{PORT, Pod};
@@ -88,8 +88,7 @@ fn server_with_a_certificate_that_we_do_not_trust_is_alive_but_not_ready() {
     let kept = fs::read(fleet.dir().join("ca.crt")).unwrap();
     fs::copy(other.path().join("ca.crt"), fleet.dir().join("ca.crt")).unwrap();
     close_all(pod);
-    let why = "the server's answer is not understood: no TLS: ";
-    wait_refused(pod, "what is not understood", why);
+    wait_refused(pod, "without TLS", "no TLS with the server: its certificate is of a CA that ");
     fs::remove_file(fleet.dir().join("ca.crt")).unwrap();
     let why = "the server could not be asked: cannot use ";
     wait_says(pod, [&format!("live: {why}"), &format!("not ready: {why}"), "started: "]);

@@ -1,14 +1,16 @@
 //! Many pods that are to be one cluster, and whether they are.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use redis::RedisResult;
-use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::cluster::{ClusterClientBuilder, ClusterConnection, TlsMode};
 use tempfile::TempDir;
 
 use super::block::Block;
+use super::lock::{self, Access, Lock};
 use super::pod::{PORT, Pod, Program};
 use super::process::run;
 use super::server::Server;
@@ -30,6 +32,8 @@ pub struct Recipe {
     pub node_timeout: Duration,
     /// `requirepass` and `masterauth` of every server.
     pub password: Option<String>,
+    /// Whether the servers are locked down. With a password they are not.
+    pub lock: Lock,
     /// Further variables of every pod.
     pub env: Vec<(String, String)>,
     /// Further lines of every `redis.conf`.
@@ -46,6 +50,7 @@ impl Recipe {
             replicas: 1,
             node_timeout: Duration::from_secs(5),
             password: None,
+            lock: Lock::usual(),
             env: Vec::new(),
             conf: Vec::new(),
         }
@@ -54,6 +59,12 @@ impl Recipe {
     /// The same without `rejoin`.
     pub fn bare(server: &Server, shards: usize) -> Self {
         Self { program: Program::Bare, ..Self::wrapped(server, shards) }
+    }
+
+    /// Never locked down: for tests that have logins or certificates of their own, or speak to the
+    /// port by themselves.
+    pub fn open(self) -> Self {
+        Self { lock: Lock::Open, ..self }
     }
 
     /// The number of pods.
@@ -103,14 +114,16 @@ impl Fleet {
             .prefix("rejoin-fleet-")
             .tempdir()
             .expect("the directory for temporary files is writable");
+        lock::write(dir.path());
         let pods = ips.iter().enumerate().map(|(ordinal, ip)| {
             let mut pod = Pod::new(recipe.program, &recipe.server, dir.path(), ordinal, *ip);
             let timeout = recipe.node_timeout.as_millis();
             pod.conf.push(format!("cluster-node-timeout {timeout}"));
             if let Some(password) = &recipe.password {
                 pod.conf.push(format!("requirepass {password}\nmasterauth {password}"));
-                pod.password = Some(password.clone());
+                pod.access.password = Some(password.clone());
             }
+            lock_down(recipe, dir.path(), &mut pod);
             pod.conf.extend(recipe.conf.iter().cloned());
             pod.env.insert("REJOIN_SHARDS".to_owned(), recipe.shards.to_string());
             pod.env.insert("REJOIN_REPLICAS".to_owned(), recipe.replicas.to_string());
@@ -127,6 +140,11 @@ impl Fleet {
         let mut fleet = Self::new(recipe);
         fleet.start_all();
         fleet
+    }
+
+    /// Locks a pod down, or not, as those of the fleet are.
+    pub fn lock_alike(&self, pod: &mut Pod) {
+        lock_down(&self.recipe, self.dir(), pod);
     }
 
     /// Starts every pod that does not run.
@@ -146,10 +164,11 @@ impl Fleet {
     #[track_caller]
     pub fn create_by_cli(&self) {
         let mut command = Command::new(&self.recipe.server.cli);
-        if let Some(password) = &self.recipe.password {
+        let access = &self.pods[0].access;
+        if let Some(password) = &access.password {
             command.env("REDISCLI_AUTH", password);
         }
-        command.args(["--cluster", "create"]);
+        command.args(access.cli(self.dir())).args(["--cluster", "create"]);
         // The port follows the last colon, for IPv6 too.
         command.args(self.pods.iter().map(|pod| format!("{}:{PORT}", pod.ip)));
         command.args(["--cluster-replicas", &self.recipe.replicas.to_string(), "--cluster-yes"]);
@@ -167,11 +186,12 @@ impl Fleet {
     /// # Errors
     /// When none of them tells it where the slots are.
     pub fn client(&self) -> RedisResult<ClusterConnection> {
-        let nodes = self.pods.iter().map(|pod| {
-            let login = pod.password.as_ref().map(|word| format!(":{word}@")).unwrap_or_default();
-            format!("redis://{login}{}/", pod.address())
-        });
-        ClusterClient::new(nodes.collect::<Vec<_>>())?.get_connection()
+        let nodes = self.pods.iter().map(|pod| pod.access.to(pod.address()));
+        let mut builder = ClusterClientBuilder::new(nodes.collect::<RedisResult<Vec<_>>>()?);
+        if self.pods.iter().any(|pod| pod.access.tls) {
+            builder = builder.certs(lock::shown()).tls(TlsMode::Insecure);
+        }
+        builder.build()?.get_connection()
     }
 
     /// `cluster_state:ok` on every pod.
@@ -242,8 +262,16 @@ impl Fleet {
     }
 
     /// The directory that holds everything of the fleet.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+}
+
+fn lock_down(recipe: &Recipe, dir: &Path, pod: &mut Pod) {
+    if recipe.lock == Lock::Locked && recipe.password.is_none() {
+        pod.conf.extend(lock::conf(dir, PORT));
+        pod.env.extend(lock::env(dir));
+        pod.access = Access::locked();
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`running`]: a process that is spoken to by lines;
 //! - [`server`]: the Redis and Valkey versions to test against;
 //! - [`block`]: loopback addresses that nobody else uses;
+//! - [`lock`]: certificates, users and passwords;
 //! - [`pod`], [`http`]: one server with its init, and what it answers;
 //! - [`view`], [`fleet`]: the cluster as a node sees it, and many pods;
 //! - [`keys`]: keys in a fleet;
@@ -27,6 +28,7 @@ pub mod fleet;
 pub mod http;
 pub mod keys;
 pub mod left_out;
+pub mod lock;
 pub mod netns;
 pub mod other;
 pub mod pod;

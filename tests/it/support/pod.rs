@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use redis::{RedisResult, Value};
 
 use super::http::{self, Response};
+use super::lock::Access;
 use super::process::{self, descendants, kill_tree, send, spawn, stat};
 use super::server::Server;
 use super::view::View;
@@ -53,8 +54,8 @@ pub struct Pod {
     pub conf: Vec<String>,
     /// Further arguments after `redis.conf` at the next start.
     pub args: Vec<String>,
-    /// The password that [`Pod::redis`] uses.
-    pub password: Option<String>,
+    /// How [`Pod::redis`] speaks to the server.
+    pub access: Access,
     /// The network namespace that it runs in.
     pub netns: Option<String>,
     dir: PathBuf,
@@ -83,7 +84,7 @@ impl Pod {
             env,
             conf: Vec::new(),
             args: Vec::new(),
-            password: None,
+            access: Access::default(),
             netns: None,
             dir,
             child: None,
@@ -225,9 +226,7 @@ impl Pod {
     /// What the server or the network says.
     pub fn redis(&self, args: &[&str]) -> RedisResult<Value> {
         let limit = Duration::from_secs(5);
-        let login =
-            self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        let client = redis::Client::open(format!("redis://{login}{}/", self.address()))?;
+        let client = self.access.client(self.address())?;
         let mut connection = client.get_connection_with_timeout(limit)?;
         connection.set_read_timeout(Some(limit))?;
         connection.set_write_timeout(Some(limit))?;

@@ -20,7 +20,8 @@ pub struct Server {
 }
 
 /// All the versions that this machine has, oldest Redis first: those in the directory that
-/// `REJOIN_SERVERS` names or `scripts/servers` filled, else the one in `PATH`.
+/// `REJOIN_SERVERS` names or `scripts/servers` filled, else the one in `PATH`. Of these only the one
+/// that `REJOIN_TEST_SERVER` names, if it does.
 ///
 /// # Panics
 /// When there is none at all.
@@ -46,6 +47,9 @@ pub fn servers() -> Vec<Server> {
                 .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
                 .find_map(server),
         );
+    }
+    if let Some(only) = std::env::var("REJOIN_TEST_SERVER").ok().filter(|only| !only.is_empty()) {
+        found.retain(|server| server.name == only);
     }
     assert!(!found.is_empty(), "no redis-server or valkey-server: run scripts/setup");
     found

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use redis::Connection;
 
 use super::fleet::Fleet;
+use super::lock::Access;
 use super::pod::{PORT, Pod};
 use super::process::rest;
 
@@ -67,8 +68,9 @@ impl Writers {
             .collect();
         let threads = tags(fleet).into_iter().map(|tag| {
             let (ended, addresses) = (Arc::clone(&ended), addresses.clone());
+            let access = fleet.pods[0].access.clone();
             std::thread::spawn(move || {
-                let mut client = Client { addresses, at: 0, connection: None };
+                let mut client = Client { access, addresses, at: 0, connection: None };
                 let mut written = Written { tag, acknowledged: Vec::new() };
                 while !ended.load(Ordering::Relaxed) {
                     client.write(&mut written, pace.batch);
@@ -156,6 +158,7 @@ pub fn tags(fleet: &Fleet) -> Vec<String> {
 /// A client with one connection, which follows redirects and otherwise tries one pod after the
 /// other.
 struct Client {
+    access: Access,
     addresses: Vec<SocketAddr>,
     at: usize,
     connection: Option<Connection>,
@@ -187,7 +190,7 @@ impl Client {
     }
 
     fn connect(&self) -> Option<Connection> {
-        let client = redis::Client::open(format!("redis://{}/", self.addresses[self.at])).ok()?;
+        let client = self.access.client(self.addresses[self.at]).ok()?;
         let connection = client.get_connection_with_timeout(PATIENCE).ok()?;
         connection.set_read_timeout(Some(PATIENCE)).ok()?;
         Some(connection)

@@ -1,0 +1,81 @@
+//! Servers that are locked down: no plain port, mutual TLS with certificates that name no address,
+//! no user `default`, and a user of `rejoin`'s own with the least rights.
+
+mod again;
+mod certificates;
+mod leaks;
+mod moving;
+mod passwords;
+mod rights;
+
+use std::path::PathBuf;
+
+use crate::forming::{recipe, status};
+use crate::support::fleet::{Fleet, Recipe};
+use crate::support::lock::Lock;
+use crate::support::pod::Pod;
+use crate::support::server::Server;
+use crate::support::wait::wait_ok;
+
+use crate::forming::{LIMIT, held, wait_all_ready};
+
+/// So many shards of locked-down servers, not started.
+fn fleet(server: &Server, shards: usize, replicas: usize) -> Fleet {
+    Fleet::new(&Recipe { lock: Lock::Locked, replicas, ..recipe(server, shards) })
+}
+
+/// A cluster of one pod, not started.
+fn alone(server: &Server) -> Fleet {
+    fleet(server, 1, 0)
+}
+
+/// The same, ready.
+#[track_caller]
+fn well(server: &Server) -> Fleet {
+    let mut fleet = alone(server);
+    fleet.start_all();
+    wait_all_ready(&fleet);
+    fleet
+}
+
+/// Waits until the pod is alive, and not ready for a reason with all of these words.
+#[track_caller]
+fn wait_doubt(pod: &Pod, words: &[&str]) {
+    wait_ok(LIMIT, &format!("{} to say {words:?}", pod.name()), || {
+        let probes = status(pod)?.probes;
+        let said = words.iter().all(|word| probes.ready.reason.contains(word));
+        let so = probes.live.ok && !probes.ready.ok && said;
+        if so { Ok(()) } else { Err(format!("{:?} {:?}", probes.live, probes.ready)) }
+    });
+}
+
+/// Waits until a step of the pod has failed for a reason with all of these words.
+#[track_caller]
+fn wait_failed_step(pod: &Pod, words: &[&str]) {
+    wait_ok(LIMIT, &format!("{} to fail with {words:?}", pod.name()), || {
+        let held = status(pod)?.held;
+        let said = |reason: &str| words.iter().all(|word| reason.contains(word));
+        let so = held.iter().any(|held| held.kind == "failed_step" && said(&held.reason));
+        if so { Ok(()) } else { Err(format!("{held:?}")) }
+    });
+}
+
+/// Waits until the pod holds nothing.
+#[track_caller]
+fn wait_nothing_held(pod: &Pod) {
+    wait_ok(LIMIT, &format!("{} to hold nothing", pod.name()), || {
+        let kinds = held(pod)?;
+        if kinds.is_empty() { Ok(()) } else { Err(format!("{kinds:?}")) }
+    });
+}
+
+/// A file of the fleet: `ca.crt`, `server.crt`, `server.key`, `users.acl`, `password`.
+fn file(fleet: &Fleet, name: &str) -> PathBuf {
+    fleet.dir().join(name)
+}
+
+/// Has `rejoin` connect to its own server anew.
+#[track_caller]
+fn disconnect(pod: &Pod) {
+    pod.redis(&["CLIENT", "KILL", "USER", "keeper"]).unwrap();
+}

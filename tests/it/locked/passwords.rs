@@ -1,0 +1,168 @@
+//! Passwords with anything in them, wrong ones, and ones that change.
+
+use std::fs;
+
+use crate::support::lock::{KEEPER, Lock, hashed_bytes, quoted};
+use crate::support::server::{any_server, servers};
+
+use super::{LIMIT, alone, disconnect, file, wait_all_ready, wait_doubt, wait_nothing_held, well};
+use crate::forming::ready;
+use crate::healing::{PATIENT, six};
+use crate::support::fleet::{Fleet, Recipe};
+use crate::support::wait::wait_ok;
+
+#[test]
+fn one_pod_of_six_with_another_password_says_which_and_heals_without_a_restart() {
+    let recipe = Recipe { lock: Lock::Locked, ..six(&any_server(), PATIENT) };
+    let mut fleet = Fleet::new(&recipe);
+    let own = file(&fleet, "password-of-5");
+    fs::write(&own, KEEPER).unwrap();
+    fleet.pods[5].env.insert("REJOIN_PASSWORD_FILE".to_owned(), own.display().to_string());
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    wait_all_ready(&fleet);
+    let (odd, pid) = (&fleet.pods[5], fleet.pods[5].server_pid());
+    fs::write(&own, "another").unwrap();
+    disconnect(odd);
+    let who = format!(
+        "user keeper of REJOIN_USERNAME, password of REJOIN_PASSWORD_FILE in {}",
+        own.display()
+    );
+    wait_doubt(odd, &["our login is refused: WRONGPASS", &who]);
+    wait_ok(LIMIT, "it to be in the log", || {
+        let log = odd.log();
+        if log.contains(&who) { Ok(()) } else { Err(log) }
+    });
+    // The servers know nothing of it, and neither do the other pods.
+    fleet.assert_whole();
+    for pod in &fleet.pods[..5] {
+        ready(pod).unwrap();
+        wait_nothing_held(pod);
+    }
+    fs::write(&own, KEEPER).unwrap();
+    wait_all_ready(&fleet);
+    assert_eq!(odd.server_pid(), pid, "the server was started once");
+}
+
+#[test]
+fn password_of_redis_conf_that_is_wrong_is_named_with_its_line() {
+    for server in servers() {
+        let open = Recipe { replicas: 0, ..Recipe::wrapped(&server, 1) }.open();
+        let mut fleet = Fleet::new(&open);
+        let pod = &mut fleet.pods[0];
+        pod.conf.push("requirepass right".to_owned());
+        pod.access.password = Some("right".to_owned());
+        pod.start();
+        wait_all_ready(&fleet);
+        let pod = &mut fleet.pods[0];
+        pod.redis(&["CONFIG", "SET", "requirepass", "new"]).unwrap();
+        pod.access.password = Some("new".to_owned());
+        pod.redis(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        let lines = fs::read_to_string(pod.conf_file()).unwrap().lines().count();
+        let who = format!(
+            "user default, password of requirepass in {}:{lines}",
+            pod.conf_file().display()
+        );
+        wait_doubt(pod, &["our login is refused: WRONGPASS", &who]);
+        pod.redis(&["CONFIG", "SET", "requirepass", "right"]).unwrap();
+        pod.access.password = Some("right".to_owned());
+        wait_all_ready(&fleet);
+    }
+}
+
+#[test]
+fn missing_password_is_said_so() {
+    let mut fleet = alone(&any_server());
+    let pod = &mut fleet.pods[0];
+    pod.env.remove("REJOIN_USERNAME");
+    pod.env.remove("REJOIN_PASSWORD_FILE");
+    pod.conf.push("masteruser \"\"\nmasterauth \"\"".to_owned());
+    pod.start();
+    let who = "(user default, no password: set REJOIN_PASSWORD_FILE)";
+    wait_doubt(&fleet.pods[0], &["our login is refused: NOAUTH", who]);
+}
+
+#[test]
+fn password_with_anything_in_it_is_read_from_a_file() {
+    let server = any_server();
+    for secret in [
+        &b"it's \"quoted\" \\ and # spaced "[..],
+        b"  blanks around\t ",
+        b"\xff\xfe bytes \x80 above 127 \xc3\xa4",
+        b"two\nlines",
+        b"\n",
+    ] {
+        let mut fleet = alone(&server);
+        let users = file(&fleet, "users.acl");
+        let text = fs::read_to_string(&users).unwrap();
+        let text = text.replace(&hashed_bytes(KEEPER.as_bytes()), &hashed_bytes(secret));
+        fs::write(&users, text).unwrap();
+        for end in [&b"\n"[..], b"\r\n"] {
+            fs::write(file(&fleet, "password"), [secret, end].concat()).unwrap();
+            fleet.start_all();
+            wait_all_ready(&fleet);
+            fleet.pods[0].kill();
+        }
+    }
+}
+
+#[test]
+fn password_with_anything_in_it_is_read_from_redis_conf_and_from_the_variable() {
+    for (line, variable) in [
+        ("\"it's \\\"quoted\\\" \\\\ and # spaced \"", "it's \"quoted\" \\ and # spaced "),
+        ("'single \\'quotes\\''", "single 'quotes'"),
+        ("\"\\xc3\\xa4\\xe2\\x82\\xac\"", "\u{e4}\u{20ac}"),
+        ("$dollar`and`#hash", "$dollar`and`#hash"),
+    ] {
+        for by_variable in [false, true] {
+            let open = Recipe { replicas: 0, ..Recipe::wrapped(&any_server(), 1) }.open();
+            let mut fleet = Fleet::new(&open);
+            let pod = &mut fleet.pods[0];
+            pod.access.password = Some(variable.to_owned());
+            match by_variable {
+                false => pod.conf.push(format!("requirepass {line}")),
+                true => {
+                    // From a place that rejoin does not read it from.
+                    pod.conf.push(format!(
+                        "user default {} ~* &* +@all on",
+                        hashed_bytes(variable.as_bytes())
+                    ));
+                    pod.env.insert("REJOIN_PASSWORD".to_owned(), variable.to_owned());
+                }
+            }
+            pod.start();
+            wait_all_ready(&fleet);
+        }
+    }
+    // Bytes that are no text, in quotes as the server reads them.
+    let mut fleet = alone(&any_server());
+    let pod = &mut fleet.pods[0];
+    pod.env.remove("REJOIN_USERNAME");
+    pod.env.remove("REJOIN_PASSWORD_FILE");
+    pod.conf.push(format!("masteruser keeper\nmasterauth {}", quoted(KEEPER)));
+    pod.start();
+    wait_all_ready(&fleet);
+}
+
+#[test]
+fn password_of_a_file_that_is_rotated_needs_no_restart() {
+    for server in servers() {
+        let fleet = well(&server);
+        let (pod, pid) = (&fleet.pods[0], fleet.pods[0].server_pid());
+        let set = |rule: &str| _ = pod.redis(&["ACL", "SETUSER", "keeper", rule]).unwrap();
+        for next in ["second \"secret\"", "third"] {
+            // The new one beside the old one, then the file, then the old one goes.
+            set(&format!(">{next}"));
+            fs::write(file(&fleet, "password"), format!("{next}\n")).unwrap();
+            set("resetpass");
+            set(&format!(">{next}"));
+            disconnect(pod);
+            wait_ok(LIMIT, "another connection of its", || {
+                let clients = pod.text(&["CLIENT", "LIST"])?;
+                if clients.contains("user=keeper") { Ok(()) } else { Err(clients) }
+            });
+            wait_all_ready(&fleet);
+        }
+        assert_eq!(pod.server_pid(), pid, "the server was started once");
+    }
+}
