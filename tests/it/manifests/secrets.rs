@@ -80,11 +80,12 @@ fn certificate_of_cert_manager_goes_into_the_secret_of_the_overlay() {
 #[test]
 fn rights_of_the_user_of_rejoin_are_those_of_the_documents() {
     let page = fs::read_to_string(own("docs/operations.md")).expect("it is there");
-    let row = page.lines().find(|line| line.starts_with("| ACL user of rejoin")).expect("a row");
-    let documented = row.split('`').nth(1).expect("rights").replace("\\|", "|");
     let script = fs::read_to_string(own("k8s/make-secret")).expect("it is there");
-    let user = script.lines().find(|line| line.starts_with("user rejoin on ")).expect("a user");
-    let (_, given) = user.split_once(") ").expect("rights");
+    let rights = |text: &str, before: &str| {
+        let user = text.lines().find(|line| line.starts_with("user rejoin on ")).expect("a user");
+        user.split_once(before).expect("rights").1.to_owned()
+    };
+    let (documented, given) = (rights(&page, "… "), rights(&script, ") "));
     assert_eq!(given, documented);
 }
 
