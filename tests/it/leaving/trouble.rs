@@ -155,6 +155,12 @@ fn without_a_majority_nobody_is_told_to_take_over() {
     for ordinal in (1..6).filter(|ordinal| *ordinal != successor) {
         fleet.pods[ordinal].kill();
     }
+    // A link shows as connected until its end has been read.
+    wait_ok(LIMIT, "the successor to be alone with its master", || {
+        let view = fleet.pods[successor].view()?;
+        let linked = view.nodes.values().filter(|node| node.connected).count();
+        if linked == 2 { Ok(()) } else { Err(format!("{linked} linked")) }
+    });
     assert!(stop(&mut fleet.pods[0]).0.success());
     assert_says(&fleet.pods[0], "is linked to 1 of 3 masters, too few to elect it");
     assert!(!fleet.pods[0].log().contains("hands its slots over"));
