@@ -166,8 +166,9 @@ impl Keeper {
             // Before it is so, lest nobody knew afterwards who did it.
             self.board.keeps_back();
             self.shield = Shield::Raised(Instant::now());
-            let done = self.observer.set_no_failover(NoFailover::Yes).await;
-            debug!("not to be elected for a moment, without a link to its master: {done:?}");
+            if let Err(why) = self.observer.set_no_failover(NoFailover::Yes).await {
+                debug!("has lost its master, and cannot be kept from election: the server {why}");
+            }
         }
     }
 
@@ -180,10 +181,9 @@ impl Keeper {
             if !same || !shield::holds_copy(&own) {
                 return;
             }
-            let done = self.observer.set_no_failover(NoFailover::No).await;
-            debug!("may be elected again: {done:?}");
-            if done.is_ok() {
-                self.shield = Shield::Lowered;
+            match self.observer.set_no_failover(NoFailover::No).await {
+                Ok(()) => self.shield = Shield::Lowered,
+                Err(why) => debug!("cannot be elected again yet: the server {why}"),
             }
         }
     }

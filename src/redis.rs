@@ -50,6 +50,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// There was no `what` within that time.
+    #[inline(never)]
+    pub fn late(what: &str, limit: Duration) -> Failure {
+        Failure::Silent(format!("no {what} within {limit:?}"))
+    }
+
     /// Whether the connection that it came over is of no more use: broken, or without a login that
     /// a new one might have by now.
     pub fn ends_connection(&self) -> bool {
@@ -144,7 +150,7 @@ impl Dialer {
                 Dial::Tls(at) if speaks_plain_text(*at).await => {
                     Err(Failure::Said(Answer::NoTls("it speaks plain text there".to_owned())))
                 }
-                _ => Err(Failure::Silent(format!("no connection within {PATIENCE:?}"))),
+                _ => Err(Failure::late("connection", PATIENCE)),
             },
         }
     }
@@ -267,7 +273,7 @@ impl Connection {
         match timeout(PATIENCE, inner.send_packed_command(command)).await {
             Ok(Ok(reply)) => reply.extract_error().map_err(|error| self.refused(error.into())),
             Ok(Err(error)) => Err(explained(error, &self.first, &self.tls)),
-            Err(_) => Err(Failure::Silent(format!("no reply within {PATIENCE:?}"))),
+            Err(_) => Err(Failure::late("reply", PATIENCE)),
         }
     }
 }
@@ -289,7 +295,7 @@ impl Connection {
 fn explained(error: RedisError, first: &FirstLine, tls: &Tls) -> Failure {
     // Which of these the client reports, if any, depends on what came first.
     if let Some(alert) = first.alert() {
-        return Failure::Said(Answer::NoTls(tls::explain(alert, tls)));
+        return Failure::Said(Answer::NoTls(tls::refused(alert, tls)));
     }
     if let Some(nonsense) = first.nonsense() {
         return Failure::Garbage(format!("it says `{nonsense}`"));

@@ -155,7 +155,7 @@ impl Peers {
         match timeout(patience, asked).await {
             Ok(Ok((report, connection))) => (Ok(report), Some(connection)),
             Ok(Err(failure)) => (Err(failure), None),
-            Err(_) => (Err(Failure::Silent(format!("no reply within {patience:?}"))), None),
+            Err(_) => (Err(Failure::late("reply", patience)), None),
         }
     }
 

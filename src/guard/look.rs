@@ -62,7 +62,7 @@ impl Look {
     pub async fn who(&self, at: SocketAddr) -> Result<NodeId, Failure> {
         match timeout(REACH, self.peers.connect(at)).await {
             Ok(connection) => self.peers.id_of(&connection?).await,
-            Err(_) => Err(Failure::Silent(format!("no connection within {REACH:?}"))),
+            Err(_) => Err(Failure::late("connection", REACH)),
         }
     }
 

@@ -176,7 +176,7 @@ impl Peers {
             let (table, stream) = (table(&nodes?)?, replies::stream(&info?));
             Ok((Said { at, table, stream }, connection))
         };
-        let silent = |_| Err(Failure::Silent(format!("no reply within {PATIENCE:?}")));
+        let silent = |_| Err(Failure::late("reply", PATIENCE));
         timeout(PATIENCE, asked).await.unwrap_or_else(silent)
     }
 

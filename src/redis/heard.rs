@@ -24,7 +24,7 @@ const TYPES: &[u8] = b"+-:$*_#,(!=%~>|";
 
 /// The first line that came over a connection, as far as it has come.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FirstLine(Arc<Mutex<Vec<u8>>>, Arc<OnceLock<tls::Error>>);
+pub(super) struct FirstLine(Arc<Mutex<Vec<u8>>>, Arc<OnceLock<tls::Alert>>);
 
 impl FirstLine {
     /// What a connection that broke was told, where that is why it broke: the server lives.
@@ -53,15 +53,15 @@ impl FirstLine {
 
     /// Why the other end ended TLS, where it did. With TLS 1.3 the handshake is over for us before it
     /// has seen our certificate, so this comes instead of a reply (RFC 8446, section 2, figure 1).
-    pub(super) fn alert(&self) -> Option<&tls::Error> {
-        self.1.get()
+    pub(super) fn alert(&self) -> Option<tls::Alert> {
+        self.1.get().copied()
     }
 
     fn note(&self, read: &Poll<io::Result<()>>) {
         if let Poll::Ready(Err(error)) = read
-            && let Some(error) = tls::error(error)
+            && let Some(alert) = tls::alert(error)
         {
-            let _ = self.1.set(error.clone());
+            let _ = self.1.set(alert);
         }
     }
 

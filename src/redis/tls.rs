@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
-pub use tokio_rustls::rustls::Error;
+pub use tokio_rustls::rustls::AlertDescription as Alert;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
 use crate::config::server::{AuthClients, Tls};
@@ -53,17 +53,28 @@ pub fn error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Why the other end ended TLS, where it did.
+pub fn alert(error: &io::Error) -> Option<Alert> {
+    match self::error(error)? {
+        Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// What an alert means, with the file that it is about.
+pub fn refused(alert: Alert, tls: &Tls) -> String {
+    let shown = match shown(tls) {
+        Some((option, cert, _)) => format!("{option} {}", cert.display()),
+        None => "no certificate".to_owned(),
+    };
+    format!("it refuses us, who show {shown}: {alert:?}")
+}
+
 /// Why there is no TLS, in words that stay the same from one moment to the next, with the file that
 /// it is about.
 pub fn explain(error: &Error, tls: &Tls) -> String {
     let why = match error {
-        Error::AlertReceived(alert) => {
-            let shown = match shown(tls) {
-                Some((option, cert, _)) => format!("{option} {}", cert.display()),
-                None => "no certificate".to_owned(),
-            };
-            return format!("it refuses us, who show {shown}: {alert:?}");
-        }
+        Error::AlertReceived(alert) => return refused(*alert, tls),
         Error::InvalidCertificate(why) => match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -73,7 +84,7 @@ pub fn explain(error: &Error, tls: &Tls) -> String {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "is of a CA that we do not trust"
             }
-            _ => return format!("its certificate is not valid: {why}"),
+            _ => return error.to_string(),
         },
         _ => return error.to_string(),
     };
@@ -136,7 +147,7 @@ fn shown(tls: &Tls) -> Option<(&'static str, &Path, &Path)> {
 
 /// `ENCRYPTED PRIVATE KEY` (PKCS 8), or the header `Proc-Type: 4,ENCRYPTED` (RFC 1421).
 fn is_encrypted(key: &Path) -> bool {
-    fs::read(key).is_ok_and(|pem| memchr::memmem::find(&pem, b"ENCRYPTED").is_some())
+    fs::read_to_string(key).is_ok_and(|pem| pem.contains("ENCRYPTED"))
 }
 
 fn certificates(file: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
