@@ -241,7 +241,7 @@ struct Flags {
         long,
         global = true,
         value_name = "FILTER",
-        help = "error to trace, or a filter (default: info) [REJOIN_LOG]"
+        help = "error to debug, or a filter (default: info) [REJOIN_LOG]"
     )]
     log: Option<OsString>,
     #[arg(

@@ -28,7 +28,7 @@ pub mod plan;
 
 use look::{Connections, Look};
 use notice::Notice;
-use plan::{Go, Moment, Step, Successor};
+use plan::{Go, Moment, Step, Successor, Unfit};
 
 /// How long the own server answers `MOVED` before it stops. A client that is busy learns of the new
 /// master from its next command, within milliseconds; the end of a whole cluster takes longer by
@@ -58,6 +58,8 @@ struct Course {
     said: String,
     shown: status::Handover,
     begun: Instant,
+    /// The last look found [`Unfit::Relinking`].
+    relinking: bool,
 }
 
 impl Handover {
@@ -83,6 +85,7 @@ impl Handover {
             said: String::new(),
             shown: status::Handover::default(),
             begun: now,
+            relinking: false,
         };
         while let Some(deadline) = self.notice.deadline() {
             let (step, connections) = self.next(&course, deadline).await;
@@ -92,6 +95,7 @@ impl Handover {
                     break;
                 }
                 Step::Wait(why) => {
+                    course.relinking = why == Unfit::Relinking;
                     self.say(&mut course, &format!("waits with the hand-over: {why}"));
                     sleep(PAUSE).await;
                 }
@@ -114,6 +118,7 @@ impl Handover {
                     tried: &course.tried,
                     in_flight: ordered.is_some_and(|(_, at)| at.elapsed() < self.in_flight),
                     begins: course.begun.elapsed() < BEGINNING,
+                    relinking: course.relinking,
                 };
                 (Step::new(&view, &moment), connections)
             }

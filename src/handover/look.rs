@@ -17,7 +17,7 @@ use crate::health::{Answer, Role};
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::{Connection, Dialer, Failure};
 
-use super::plan::{Reply, Said, Successor, View, Votes, votes};
+use super::plan::{Reply, Said, Successor, View, votes};
 
 /// How long a replica is waited for. One that hangs would cost five seconds of paused writes if it
 /// were told to take over, so it is asked first; longer than this, and the end of a whole cluster
@@ -200,8 +200,9 @@ impl Peers {
                 // Silent: it hangs, or the network does.
                 None => {}
                 Some(Ok(table)) if table.id() == successor.id => {
-                    if let Votes::TooFew(linked, masters) = votes(&table) {
-                        return Short::NoMajority(linked, masters);
+                    let votes = votes(&table);
+                    if !votes.may_be_enough_soon() {
+                        return Short::NoMajority(votes.linked, votes.masters);
                     }
                 }
                 Some(Ok(table)) => return Short::Replaced(table.id()),

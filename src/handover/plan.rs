@@ -67,6 +67,8 @@ pub struct Moment<'a> {
     pub in_flight: bool,
     /// It has only just begun.
     pub begins: bool,
+    /// The last look found [`Unfit::Relinking`].
+    pub relinking: bool,
 }
 
 /// What comes next.
@@ -104,15 +106,27 @@ pub enum Go {
     Unasked(Failure),
 }
 
-/// Whether a replica could be elected.
+/// How many masters can vote for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Votes {
-    /// It is linked to most masters.
-    Enough,
-    /// It will be within a moment, or not at all.
-    Soon,
-    /// It is linked to so many of so many.
-    TooFew(usize, usize),
+pub struct Votes {
+    /// Those that it is linked to.
+    pub linked: usize,
+    /// Those that it may be linked to in a moment.
+    pub relinking: usize,
+    /// All masters with slots.
+    pub masters: usize,
+}
+
+impl Votes {
+    /// Whether it can be elected.
+    pub fn are_enough(self) -> bool {
+        self.linked * 2 > self.masters
+    }
+
+    /// Whether it can be in a moment, if not now.
+    pub fn may_be_enough_soon(self) -> bool {
+        (self.linked + self.relinking) * 2 > self.masters
+    }
 }
 
 /// Why a replica is not told to take over.
@@ -132,6 +146,8 @@ pub enum Unfit {
     NoMajority(usize, usize),
     /// A link that it needs for an election is made anew.
     Relinking,
+    /// It seems to be there again; one more look tells.
+    Relinked,
     /// It was told to take over, and did not.
     Tried(String),
     /// It reads its data set.
@@ -206,6 +222,7 @@ impl Unfit {
         matches!(
             self,
             Unfit::Relinking
+                | Unfit::Relinked
                 | Unfit::Loading
                 | Unfit::Syncing
                 | Unfit::OtherStream
@@ -235,10 +252,14 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     if me.flags.nofailover {
         return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });
     }
-    match votes(&said.table) {
-        Votes::Enough => {}
-        Votes::Soon => return Err(Unfit::Relinking),
-        Votes::TooFew(linked, masters) => return Err(Unfit::NoMajority(linked, masters)),
+    let votes = votes(&said.table);
+    if !votes.are_enough() {
+        let soon = moment.begins && votes.may_be_enough_soon();
+        let too_few = Unfit::NoMajority(votes.linked, votes.masters);
+        return Err(if soon { Unfit::Relinking } else { too_few });
+    }
+    if moment.relinking {
+        return Err(Unfit::Relinked);
     }
     if !said.stream.link_up {
         return Err(Unfit::Syncing);
@@ -259,25 +280,17 @@ fn open_slots(table: &Table) -> usize {
     table.me().migrating.len() + table.me().importing.len()
 }
 
-/// Whether the server with this table could be elected: whether it is linked to most masters. The
-/// one that is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as
-/// forced).
+/// The votes that the server with this table could get. The one that is replaced votes as well
+/// (`clusterSendFailoverAuthIfNeeded`: the request is marked as forced).
 pub fn votes(table: &Table) -> Votes {
-    let masters = table.owners().count();
-    let linked = table.owners().filter(|node| is_healthy(node)).count();
-    let soon = table.owners().filter(|node| is_relinking(node)).count();
-    if linked * 2 > masters {
-        Votes::Enough
-    } else if (linked + soon) * 2 > masters {
-        Votes::Soon
-    } else {
-        Votes::TooFew(linked, masters)
-    }
+    let count = |is: fn(&Node) -> bool| table.owners().filter(|node| is(node)).count();
+    Votes { linked: count(is_healthy), relinking: count(is_relinking), masters: count(|_| true) }
 }
 
 /// Its link was dropped a moment ago, as any MEET of a known node has the receiver do since 7.0
-/// (`setClusterNodeToInboundClusterLink`). It is made anew within 100 ms (`clusterCron`), and where
-/// that fails the time of a ping is set.
+/// (`setClusterNodeToInboundClusterLink`), and is made anew within 100 ms (`clusterCron`). One that has
+/// just died looks alike until a ping to it is due, and as linked in each instant in which its link
+/// is tried: so who was seen relinking counts only when a second look finds it linked.
 fn is_relinking(node: &Node) -> bool {
     is_up(&node.flags) && !node.connected && node.ping_sent_ms == 0
 }
@@ -316,7 +329,9 @@ impl fmt::Display for Unfit {
             Unfit::NoMajority(linked, masters) => {
                 write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
             }
-            Unfit::Relinking => f.write_str("makes its links to the masters anew"),
+            Unfit::Relinking | Unfit::Relinked => {
+                f.write_str("makes its links to the masters anew")
+            }
             Unfit::Tried(why) => write!(f, "was told to and did not: {why}"),
             Unfit::Loading => f.write_str("still reads its data set"),
             Unfit::Syncing => f.write_str("has no link to this node, or still syncs"),

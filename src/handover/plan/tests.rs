@@ -73,7 +73,10 @@ fn refused() -> Failure {
 
 /// The step of the master `a`, whose stream is at 5000, with time enough.
 fn step(replicas: Vec<Reply>) -> Step {
-    step_at(replicas, &Moment { left: LONG, tried: &[], in_flight: false, begins: false })
+    step_at(
+        replicas,
+        &Moment { left: LONG, tried: &[], in_flight: false, begins: false, relinking: false },
+    )
 }
 
 fn step_at(replicas: Vec<Reply>, moment: &Moment<'_>) -> Step {
@@ -113,7 +116,8 @@ fn one_that_can_is_told_whatever_is_wrong_with_the_other() {
 #[test]
 fn nothing_is_handed_over_without_slots_or_replicas() {
     let of = |letter, replicas| View { table: table(letter, ""), stream: stream(0), replicas };
-    let moment = Moment { left: LONG, tried: &[], in_flight: false, begins: false };
+    let moment =
+        Moment { left: LONG, tried: &[], in_flight: false, begins: false, relinking: false };
     assert_eq!(Step::new(&of('b', vec![]), &moment), Step::Go(Go::NothingToHandOver));
     assert_eq!(Step::new(&of('a', vec![]), &moment), Step::Go(Go::NoReplica));
 }
@@ -126,18 +130,36 @@ fn what_passes_soon_is_waited_for() {
         stream: stream(far),
         replicas: vec![odd('b', |said| said.stream.offset = 0)],
     };
-    let moment = Moment { left: LONG, tried: &[], in_flight: false, begins: false };
+    let moment =
+        Moment { left: LONG, tried: &[], in_flight: false, begins: false, relinking: false };
     assert_eq!(Step::new(&behind, &moment), Step::Wait(Unfit::Behind(far)));
     for (reply, why) in [
         (reply('b', Err(Failure::Said(Answer::Loading))), Unfit::Loading),
         (odd('b', |said| said.stream.link_up = false), Unfit::Syncing),
         (odd('b', |said| said.stream.id = "two".to_owned()), Unfit::OtherStream),
-        (odd('b', |said| said.table = table_with('b', "ad", 0)), Unfit::Relinking),
     ] {
         assert_eq!(step(vec![reply.clone()]), Step::Wait(why.clone()));
-        let late = Moment { left: TIME_MIN / 2, tried: &[], in_flight: false, begins: false };
+        let late = Moment {
+            left: TIME_MIN / 2,
+            tried: &[],
+            in_flight: false,
+            begins: false,
+            relinking: false,
+        };
         assert_eq!(step_at(vec![reply], &late), none_fit('b', why));
     }
+}
+
+#[test]
+fn link_that_was_dropped_a_moment_ago_counts_once_it_is_seen_twice() {
+    let at =
+        |begins, relinking| Moment { left: LONG, tried: &[], in_flight: false, begins, relinking };
+    let dropped = || odd('b', |said| said.table = table_with('b', "ad", 0));
+    assert_eq!(step_at(vec![dropped()], &at(true, false)), Step::Wait(Unfit::Relinking));
+    assert_eq!(step_at(vec![good('b', 5000)], &at(true, true)), Step::Wait(Unfit::Relinked));
+    assert_eq!(step_at(vec![good('b', 5000)], &at(true, false)), order('b', 0));
+    let gone = none_fit('b', Unfit::NoMajority(1, 3));
+    assert_eq!(step_at(vec![dropped()], &at(false, true)), gone);
 }
 
 #[test]
@@ -147,7 +169,12 @@ fn slots_on_their_way_are_waited_for_while_there_is_time() {
     let others = table('a', "").others().to_vec();
     let open = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
     let view = View { table: open, stream: stream(5000), replicas: vec![good('b', 5000)] };
-    let at = |left| Step::new(&view, &Moment { left, tried: &[], in_flight: false, begins: false });
+    let at = |left| {
+        Step::new(
+            &view,
+            &Moment { left, tried: &[], in_flight: false, begins: false, relinking: false },
+        )
+    };
     assert_eq!(at(LONG), Step::Wait(Unfit::OpenSlots(1)));
     assert_eq!(at(OPEN_SLOTS_TIME), order('b', 0));
 }
@@ -162,7 +189,7 @@ fn replica_that_may_only_just_have_found_its_master_has_a_moment() {
             said.table = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
         })
     };
-    let at = |begins| Moment { left: LONG, tried: &[], in_flight: false, begins };
+    let at = |begins| Moment { left: LONG, tried: &[], in_flight: false, begins, relinking: false };
     assert_eq!(step_at(vec![flagged()], &at(true)), Step::Wait(Unfit::Shielded));
     assert_eq!(step_at(vec![flagged()], &at(false)), none_fit('b', Unfit::Leaving));
     assert_eq!(step_at(vec![flagged(), good('c', 5000)], &at(true)), order('c', 0));
@@ -196,7 +223,8 @@ fn majority_is_most_of_the_masters_the_leaving_one_among_them() {
 #[test]
 fn whoever_was_told_in_vain_is_not_told_again() {
     let tried = [(id('b'), "it refused".to_owned())];
-    let moment = Moment { left: LONG, tried: &tried, in_flight: false, begins: false };
+    let moment =
+        Moment { left: LONG, tried: &tried, in_flight: false, begins: false, relinking: false };
     assert_eq!(step_at(vec![good('b', 5000), good('c', 1)], &moment), order('c', 4999));
     let why = Unfit::Tried("it refused".to_owned());
     assert_eq!(step_at(vec![good('b', 5000)], &moment), none_fit('b', why));
@@ -204,13 +232,20 @@ fn whoever_was_told_in_vain_is_not_told_again() {
 
 #[test]
 fn nobody_is_told_while_another_may_take_over_yet() {
-    let moment = Moment { left: LONG, tried: &[], in_flight: true, begins: false };
+    let moment =
+        Moment { left: LONG, tried: &[], in_flight: true, begins: false, relinking: false };
     assert_eq!(step_at(vec![good('b', 5000)], &moment), Step::Wait(Unfit::InFlight));
 }
 
 #[test]
 fn nobody_is_told_when_there_is_no_time() {
-    let moment = Moment { left: TIME_MIN / 2, tried: &[], in_flight: false, begins: false };
+    let moment = Moment {
+        left: TIME_MIN / 2,
+        tried: &[],
+        in_flight: false,
+        begins: false,
+        relinking: false,
+    };
     assert_eq!(step_at(vec![good('b', 5000)], &moment), none_fit('b', Unfit::NoTime));
 }
 
