@@ -17,7 +17,7 @@ use crate::health::{Answer, Role};
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::{Connection, Dialer, Failure};
 
-use super::plan::{Reply, Said, Successor, View, votes};
+use super::plan::{Reply, Said, Successor, View, voters};
 
 /// How long a replica is waited for. One that hangs would cost five seconds of paused writes if it
 /// were told to take over, so it is asked first; longer than this, and the end of a whole cluster
@@ -184,6 +184,7 @@ impl Peers {
     /// any more. One that is only silent may.
     async fn until_lost(&self, successor: &Successor, connection: &Connection) -> Short {
         let mut connection = Some(connection.clone());
+        let mut had_few = false;
         loop {
             sleep(SUCCESSOR_PAUSE).await;
             let (answer, kept) = match &connection {
@@ -200,10 +201,12 @@ impl Peers {
                 // Silent: it hangs, or the network does.
                 None => {}
                 Some(Ok(table)) if table.id() == successor.id => {
-                    let votes = votes(&table);
-                    if !votes.may_be_enough_soon() {
-                        return Short::NoMajority(votes.linked, votes.masters);
+                    let (linked, masters) = voters(&table);
+                    let few = linked * 2 <= masters;
+                    if few && had_few {
+                        return Short::NoMajority(linked, masters);
                     }
+                    had_few = few;
                 }
                 Some(Ok(table)) => return Short::Replaced(table.id()),
                 // The connection alone may have been closed: a new one tells.

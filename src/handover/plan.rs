@@ -5,10 +5,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::cluster::model::{Table, is_healthy, is_up};
+use crate::cluster::model::{Table, is_healthy};
 use crate::cluster::replies::Stream;
 use crate::health::Answer;
-use crate::nodes_conf::{Node, NodeId};
+use crate::nodes_conf::NodeId;
 use crate::redis::Failure;
 
 /// How far a replica may be behind when it is told to take over, in bytes: writes pause for as long
@@ -106,29 +106,6 @@ pub enum Go {
     Unasked(Failure),
 }
 
-/// How many masters can vote for a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Votes {
-    /// Those that it is linked to.
-    pub linked: usize,
-    /// Those that it may be linked to in a moment.
-    pub relinking: usize,
-    /// All masters with slots.
-    pub masters: usize,
-}
-
-impl Votes {
-    /// Whether it can be elected.
-    pub fn are_enough(self) -> bool {
-        self.linked * 2 > self.masters
-    }
-
-    /// Whether it can be in a moment, if not now.
-    pub fn may_be_enough_soon(self) -> bool {
-        (self.linked + self.relinking) * 2 > self.masters
-    }
-}
-
 /// Why a replica is not told to take over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -144,7 +121,7 @@ pub enum Unfit {
     Shielded,
     /// Too few masters are linked to it for an election: so many of so many.
     NoMajority(usize, usize),
-    /// A link that it needs for an election is made anew.
+    /// It has too few links for an election, perhaps only for a moment.
     Relinking,
     /// It seems to be there again; one more look tells.
     Relinked,
@@ -252,11 +229,10 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     if me.flags.nofailover {
         return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });
     }
-    let votes = votes(&said.table);
-    if !votes.are_enough() {
-        let soon = moment.begins && votes.may_be_enough_soon();
-        let too_few = Unfit::NoMajority(votes.linked, votes.masters);
-        return Err(if soon { Unfit::Relinking } else { too_few });
+    let (linked, masters) = voters(&said.table);
+    if linked * 2 <= masters {
+        let few = Unfit::NoMajority(linked, masters);
+        return Err(if moment.begins { Unfit::Relinking } else { few });
     }
     if moment.relinking {
         return Err(Unfit::Relinked);
@@ -280,19 +256,15 @@ fn open_slots(table: &Table) -> usize {
     table.me().migrating.len() + table.me().importing.len()
 }
 
-/// The votes that the server with this table could get. The one that is replaced votes as well
-/// (`clusterSendFailoverAuthIfNeeded`: the request is marked as forced).
-pub fn votes(table: &Table) -> Votes {
-    let count = |is: fn(&Node) -> bool| table.owners().filter(|node| is(node)).count();
-    Votes { linked: count(is_healthy), relinking: count(is_relinking), masters: count(|_| true) }
-}
-
-/// Its link was dropped a moment ago, as any MEET of a known node has the receiver do since 7.0
-/// (`setClusterNodeToInboundClusterLink`), and is made anew within 100 ms (`clusterCron`). One that has
-/// just died looks alike until a ping to it is due, and as linked in each instant in which its link
-/// is tried: so who was seen relinking counts only when a second look finds it linked.
-fn is_relinking(node: &Node) -> bool {
-    is_up(&node.flags) && !node.connected && node.ping_sent_ms == 0
+/// How many masters could vote for the server with this table, and how many there are. The one that
+/// is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as forced).
+///
+/// A link may be missing for a moment: any MEET of a known node has the receiver drop the one it had
+/// since 7.0 (`setClusterNodeToInboundClusterLink`), and it is made anew within 100 ms (`clusterCron`).
+/// And one to a node that has died shows as there in each instant in which it is tried. So whoever had
+/// too few a moment ago has enough only when two looks in a row find them.
+pub fn voters(table: &Table) -> (usize, usize) {
+    (table.owners().filter(|node| is_healthy(node)).count(), table.owners().count())
 }
 
 impl fmt::Display for Successor {
@@ -330,7 +302,7 @@ impl fmt::Display for Unfit {
                 write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
             }
             Unfit::Relinking | Unfit::Relinked => {
-                f.write_str("makes its links to the masters anew")
+                f.write_str("has too few links to masters, perhaps for a moment")
             }
             Unfit::Tried(why) => write!(f, "was told to and did not: {why}"),
             Unfit::Loading => f.write_str("still reads its data set"),

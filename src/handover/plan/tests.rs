@@ -14,24 +14,12 @@ fn at(letter: char) -> SocketAddr {
 }
 
 /// What `letter` says of the cluster; those in `cut_off` are not linked to it.
-/// Pings to those that are cut off are out since 1000.
 fn table(letter: char, cut_off: &str) -> Table {
-    table_with(letter, cut_off, 1000)
-}
-
-fn table_with(letter: char, cut_off: &str, ping_sent_ms: u64) -> Table {
     let line = |(node, role, slots): (char, &str, &str)| {
         let myself = if node == letter { "myself," } else { "" };
-        let (link, ping) = match cut_off.contains(node) {
-            true => ("disconnected", ping_sent_ms),
-            false => ("connected", 0),
-        };
+        let link = if cut_off.contains(node) { "disconnected" } else { "connected" };
         let master = if role == "slave" { id('a').to_string() } else { "-".to_owned() };
-        format!(
-            "{} {}@17000 {myself}{role} {master} {ping} 0 3 {link} {slots}\n",
-            id(node),
-            at(node)
-        )
+        format!("{} {}@17000 {myself}{role} {master} 0 0 3 {link} {slots}\n", id(node), at(node))
     };
     let nodes = [
         ('a', "master", "0-99"),
@@ -154,7 +142,7 @@ fn what_passes_soon_is_waited_for() {
 fn link_that_was_dropped_a_moment_ago_counts_once_it_is_seen_twice() {
     let at =
         |begins, relinking| Moment { left: LONG, tried: &[], in_flight: false, begins, relinking };
-    let dropped = || odd('b', |said| said.table = table_with('b', "ad", 0));
+    let dropped = || odd('b', |said| said.table = table('b', "ad"));
     assert_eq!(step_at(vec![dropped()], &at(true, false)), Step::Wait(Unfit::Relinking));
     assert_eq!(step_at(vec![good('b', 5000)], &at(true, true)), Step::Wait(Unfit::Relinked));
     assert_eq!(step_at(vec![good('b', 5000)], &at(true, false)), order('b', 0));
