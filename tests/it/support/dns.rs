@@ -1,7 +1,8 @@
 //! A name server of the test's own, whose answers change while it runs.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -34,7 +35,10 @@ struct Zone {
     questions: Vec<(String, String)>,
 }
 
-/// A name server over UDP; dropping it ends it.
+/// The longest answer over UDP to whoever has not said that it takes longer ones (RFC 1035, 4.2.1).
+const UDP_MAX: usize = 512;
+
+/// A name server over UDP, and over TCP for what is too long for that; dropping it ends it.
 #[derive(Debug)]
 pub struct Dns {
     address: SocketAddr,
@@ -54,13 +58,16 @@ impl Dns {
             Err(error) => panic!("cannot serve names on {address}: {error}"),
         };
         let address = socket.local_addr().expect("a bound socket has an address");
-        // Only so that the thread sees its end.
+        let listener =
+            TcpListener::bind(address).expect("whose UDP port it is has the TCP port too");
+        listener.set_nonblocking(true).expect("a listener need not block");
+        // Only so that the thread sees its end, and who has come by TCP.
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("50 ms is a time");
         let zone = Arc::new(Mutex::new(Zone::default()));
         let ended = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
             let (zone, ended) = (Arc::clone(&zone), Arc::clone(&ended));
-            move || serve(&socket, &zone, &ended)
+            move || serve(&socket, &listener, &zone, &ended)
         });
         Self { address, zone, ended, thread: Some(thread) }
     }
@@ -109,19 +116,42 @@ impl Drop for Dns {
     }
 }
 
-fn serve(socket: &UdpSocket, zone: &Mutex<Zone>, ended: &AtomicBool) {
+fn serve(socket: &UdpSocket, listener: &TcpListener, zone: &Mutex<Zone>, ended: &AtomicBool) {
     let mut buffer = [0; 4096];
     while !ended.load(Ordering::Relaxed) {
-        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
-        let Ok(question) = Message::from_vec(&buffer[..length]) else { continue };
-        let answer = zone.lock().map(|mut zone| reply(&mut zone, &question));
-        if let Ok(Some(answer)) = answer
-            && let Ok(bytes) = answer.to_vec()
-        {
-            // A client that went away is none of our business.
-            let _ = socket.send_to(&bytes, from);
+        // A client that went away is none of our business.
+        if let Ok((stream, _)) = listener.accept() {
+            let _ = answer_stream(stream, zone);
         }
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+        let Some(mut answer) = answer_to(&buffer[..length], zone) else { continue };
+        let Ok(mut bytes) = answer.to_vec() else { continue };
+        if bytes.len() > UDP_MAX {
+            answer.answers.clear();
+            answer.metadata.truncation = true;
+            bytes = answer.to_vec().unwrap_or_default();
+        }
+        let _ = socket.send_to(&bytes, from);
     }
+}
+
+/// One question and its answer, each behind its length in two bytes.
+fn answer_stream(mut stream: TcpStream, zone: &Mutex<Zone>) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut question = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut question)?;
+    let answer = answer_to(&question, zone).and_then(|answer| answer.to_vec().ok());
+    let answer = answer.unwrap_or_default();
+    let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
+    stream.write_all(&[&length.to_be_bytes(), &answer[..]].concat())
+}
+
+fn answer_to(question: &[u8], zone: &Mutex<Zone>) -> Option<Message> {
+    let question = Message::from_vec(question).ok()?;
+    reply(&mut *zone.lock().ok()?, &question)
 }
 
 fn reply(zone: &mut Zone, question: &Message) -> Option<Message> {
