@@ -163,10 +163,8 @@ impl Keeper {
     async fn raise_shield(&mut self, own: &Own) {
         let last = self.last.as_ref().map(|(view, _)| view);
         if self.shield.rises(last, own) {
-            // Before it is so, lest nobody knew afterwards who did it.
-            self.board.keeps_back();
             self.shield = Shield::Raised(Instant::now());
-            if let Err(why) = self.observer.set_no_failover(NoFailover::Yes).await {
+            if let Err(why) = self.keep_back().await {
                 debug!("has lost its master, and cannot be kept from election: the server {why}");
             }
         }
@@ -195,15 +193,19 @@ impl Keeper {
         let Some(master) = last.and_then(|view| plan::turned_strange(view, own)) else {
             return false;
         };
-        // Before it is so, lest nobody knew afterwards who did it.
-        self.board.keeps_back();
         let step = Step::KeepBack { master };
-        match self.observer.set_no_failover(NoFailover::Yes).await {
+        match self.keep_back().await {
             Ok(()) => self.say_done(step.kind(), &step.to_string()),
             // The next round tries again, and says why it could not.
             Err(failure) => debug!("could not {step}: {failure}"),
         }
         true
+    }
+
+    async fn keep_back(&mut self) -> Result<(), Failure> {
+        // Before it is so, lest nobody knew afterwards who did it.
+        self.board.keeps_back();
+        self.observer.set_no_failover(NoFailover::Yes).await
     }
 
     /// Looks at the own server until it has stopped, for the probes and so that it does: a pod that
@@ -330,7 +332,7 @@ impl Keeper {
         let changed = self.last.as_ref().is_none_or(|(_, last)| !last.is_like(plan));
         let peers = u32::try_from(view.peers.len()).unwrap_or(u32::MAX);
         let busy = BUSY_PAUSE + PAUSE_PER_PEER * peers;
-        let busy_still = changed || is_cut_off(&view.own, self.settings.node_timeout);
+        let busy_still = changed || may_be_elected(&view.own, self.settings.node_timeout);
         self.pause = if busy_still { busy } else { (self.pause * 2).min(WAITING_PAUSE) };
         self.pause = self.pause.max(busy);
     }
@@ -495,10 +497,9 @@ impl Keeper {
 
 /// Whether a replica without a link to its master may still be elected. What its data is by then
 /// depends on who answers where it looks for its master, so that is looked at without a pause.
-fn is_cut_off(own: &Own, node_timeout: Duration) -> bool {
+fn may_be_elected(own: &Own, node_timeout: Duration) -> bool {
     let recent = |down: Duration| down <= node_timeout * plan::VALIDITY_FACTOR;
-    matches!(own.replication.role, Role::Replica { link_up: false, .. })
-        && own.replication.down_for.is_some_and(recent)
+    own.is_cut_off() && own.replication.down_for.is_some_and(recent)
 }
 
 /// Whether the role is the same, and the data still comes from the same place.

@@ -152,6 +152,14 @@ pub struct Own {
     pub replication: Replication,
 }
 
+impl Own {
+    /// Whether it is a replica without a link to a master. One that is up leads to whoever answers
+    /// where the master was.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self.replication.role, Role::Replica { link_up: false, .. })
+    }
+}
+
 /// `INFO replication`, as far as it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replication {

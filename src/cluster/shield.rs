@@ -7,8 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::health::Role;
-
 use super::model::{Own, View};
 use super::plan::meets_stranger;
 
@@ -32,11 +30,11 @@ impl Shield {
     /// Whether to raise it, after a look at the own server: it has lost the link over which it had
     /// its master's data.
     pub fn rises(&mut self, last: Option<&View>, own: &Own) -> bool {
-        if !is_cut_off(own) {
+        if !own.is_cut_off() {
             *self = Shield::Idle;
             return false;
         }
-        let had_link = last.is_some_and(|last| last.past.is_copy && !is_cut_off(&last.own));
+        let had_link = last.is_some_and(|last| last.past.is_copy && !last.own.is_cut_off());
         *self == Shield::Idle && had_link && !own.table.me().flags.nofailover
     }
 
@@ -56,10 +54,6 @@ impl Shield {
 /// was made (`genRedisInfoString` in `src/server.c`).
 pub fn holds_copy(own: &Own) -> bool {
     own.replication.stream.offset != 1
-}
-
-fn is_cut_off(own: &Own) -> bool {
-    matches!(own.replication.role, Role::Replica { link_up: false, .. })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::health::{Answer, Role};
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::{Connection, Dialer, Failure};
 
-use super::plan::{Reply, Said, Successor, View, voters};
+use super::plan::{Reply, Said, Successor, View, too_few_voters};
 
 /// How long a replica is waited for. One that hangs would cost five seconds of paused writes if it
 /// were told to take over, so it is asked first; longer than this, and the end of a whole cluster
@@ -201,12 +201,13 @@ impl Peers {
                 // Silent: it hangs, or the network does.
                 None => {}
                 Some(Ok(table)) if table.id() == successor.id => {
-                    let (linked, masters) = voters(&table);
-                    let few = linked * 2 <= masters;
-                    if few && had_few {
+                    let few = too_few_voters(&table);
+                    if let Some((linked, masters)) = few
+                        && had_few
+                    {
                         return Short::NoMajority(linked, masters);
                     }
-                    had_few = few;
+                    had_few = few.is_some();
                 }
                 Some(Ok(table)) => return Short::Replaced(table.id()),
                 // The connection alone may have been closed: a new one tells.

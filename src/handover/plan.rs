@@ -229,8 +229,7 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     if me.flags.nofailover {
         return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });
     }
-    let (linked, masters) = voters(&said.table);
-    if linked * 2 <= masters {
+    if let Some((linked, masters)) = too_few_voters(&said.table) {
         let few = Unfit::NoMajority(linked, masters);
         return Err(if moment.begins { Unfit::Relinking } else { few });
     }
@@ -256,15 +255,18 @@ fn open_slots(table: &Table) -> usize {
     table.me().migrating.len() + table.me().importing.len()
 }
 
-/// How many masters could vote for the server with this table, and how many there are. The one that
-/// is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the request is marked as forced).
+/// How many masters could vote for the server with this table, and how many there are, where those
+/// cannot elect it. The one that is replaced votes as well (`clusterSendFailoverAuthIfNeeded`: the
+/// request is marked as forced).
 ///
 /// A link may be missing for a moment: any MEET of a known node has the receiver drop the one it had
 /// since 7.0 (`setClusterNodeToInboundClusterLink`), and it is made anew within 100 ms (`clusterCron`).
 /// And one to a node that has died shows as there in each instant in which it is tried. So whoever had
 /// too few a moment ago has enough only when two looks in a row find them.
-pub fn voters(table: &Table) -> (usize, usize) {
-    (table.owners().filter(|node| is_healthy(node)).count(), table.owners().count())
+pub fn too_few_voters(table: &Table) -> Option<(usize, usize)> {
+    let linked = table.owners().filter(|node| is_healthy(node)).count();
+    let masters = table.owners().count();
+    (linked * 2 <= masters).then_some((linked, masters))
 }
 
 impl fmt::Display for Successor {

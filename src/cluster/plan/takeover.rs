@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cluster::model::{Own, View, is_healthy, is_up};
 use crate::cluster::replies::Stream;
-use crate::health::{Answer, Role};
+use crate::health::Answer;
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::Failure;
 
@@ -88,7 +88,7 @@ fn stream_of<'a>(view: &'a View, settings: &Settings, master: NodeId) -> Result<
         return Err(if stray::may_be_strange(view) { Lack::Data } else { Lack::Elected });
     }
     let stream = &own.replication.stream;
-    if !view.past.is_copy || !has_no_link(own) || !stream.is_whole() {
+    if !view.past.is_copy || !own.is_cut_off() || !stream.is_whole() {
         return Err(Lack::Data);
     }
     let oldest = settings.node_timeout * VALIDITY_FACTOR;
@@ -120,11 +120,6 @@ fn has_lost_address(own: &Own, master: NodeId) -> bool {
     own.table.find(master).is_some_and(|line| line.flags.noaddr && !line.flags.fail)
 }
 
-/// A link that is up leads to whoever answers where the master was.
-fn has_no_link(own: &Own) -> bool {
-    matches!(own.replication.role, Role::Replica { link_up: false, .. })
-}
-
 /// Another replica that answers and has more of the same stream, or as much and the lower id. Two
 /// that ask for votes at once may both get too few.
 fn sibling_ahead(view: &View, master: NodeId, ours: &Stream) -> Option<NodeId> {
@@ -139,7 +134,7 @@ fn sibling_ahead(view: &View, master: NodeId, ours: &Stream) -> Option<NodeId> {
 pub fn still_takes_over(own: &Own, master: NodeId, stream: &str) -> bool {
     own.table.me().master == Some(master)
         && has_lost_address(own, master)
-        && has_no_link(own)
+        && own.is_cut_off()
         && own.replication.stream.is_whole()
         && own.replication.stream.id == stream
 }
