@@ -339,9 +339,9 @@ impl Keeper {
 
     /// Asks the own server one thing, and says whether all is still as it was.
     async fn nothing_has_changed(&mut self) -> bool {
-        let Some((view, _)) = &self.last else { return false };
-        let before = &view.own;
         let questions = self.questions();
+        let Some((view, _)) = &mut self.last else { return false };
+        let before = &mut view.own;
         self.turn = (self.turn + 1) % (3 * questions);
         let question = if self.turn.is_multiple_of(questions) { self.turn / questions } else { 1 };
         let same = match question {
@@ -356,7 +356,14 @@ impl Keeper {
                 self.watch.role(replication.role);
                 same
             }),
-            _ => self.observer.own_table().await.map(|table| is_like(&table, &before.table)),
+            _ => self.observer.own_table().await.map(|table| {
+                let same = is_like(&table, &before.table);
+                if same {
+                    // For the status, which shows the names that pods announce.
+                    before.table = table;
+                }
+                same
+            }),
         };
         let now = Instant::now();
         match same {
@@ -517,7 +524,8 @@ fn same_role(now: &Role, before: &Role) -> bool {
     }
 }
 
-/// Whether two tables say the same but for the times of pings and pongs.
+/// Whether two tables say the same as far as a plan depends on it: neither the times of pings and pongs
+/// nor the names count, which pods announce one after the other when all is well.
 fn is_like(now: &Table, before: &Table) -> bool {
     let mut now: Vec<_> = now.nodes().collect();
     let mut before: Vec<_> = before.nodes().collect();
@@ -525,7 +533,7 @@ fn is_like(now: &Table, before: &Table) -> bool {
     before.sort_by_key(|node| node.id);
     now.len() == before.len()
         && now.iter().zip(before).all(|(a, b)| {
-            (a.id, &a.address, a.flags, a.master, a.connected, &a.slots)
-                == (b.id, &b.address, b.flags, b.master, b.connected, &b.slots)
+            (a.id, &a.address.ip, a.address.port, a.flags, a.master, a.connected, &a.slots)
+                == (b.id, &b.address.ip, b.address.port, b.flags, b.master, b.connected, &b.slots)
         })
 }

@@ -102,10 +102,12 @@ pub fn rolling() -> Vec<Row> {
     std::fs::create_dir_all(path.parent().expect("it has one")).expect("the checkout is writable");
     std::fs::write(&path, draw(&panels)).expect("the checkout is writable");
     eprintln!("  drawn: {PICTURE}");
-    vec![without_a_write("no shard without a write for longer than", said, lost)]
+    let what = "no shard without a write for longer than";
+    vec![without_a_write(what, said, lost, Target::AtMost(0.1))]
 }
 
-/// The same with 1 GiB in each shard, and 10,000 writes a second over all three.
+/// The same with 1 GiB in each shard, and 10,000 writes a second over all three. No bound is set for
+/// the time here; no write may be lost.
 pub fn rolling_with_data() -> Vec<Row> {
     let pace = Pace { batch: 34, pause: Duration::from_millis(10) };
     let run = |program| {
@@ -121,19 +123,23 @@ pub fn rolling_with_data() -> Vec<Row> {
     };
     let (ours, script) = (run(Program::Wrapped), run(Program::Script));
     let said = (ours.longest_gap, script.longest_gap);
-    vec![without_a_write("the same with 1 GiB a shard, 10,000 writes/s", said, {
-        (ours.lost, script.lost)
-    })]
+    let what = "the same with 1 GiB a shard, 10,000 writes/s";
+    vec![without_a_write(what, said, (ours.lost, script.lost), Target::Less)]
 }
 
-fn without_a_write(what: &str, (ours, rival): (f64, f64), lost: (usize, usize)) -> Row {
+fn without_a_write(
+    what: &str,
+    (ours, rival): (f64, f64),
+    lost: (usize, usize),
+    target: Target,
+) -> Row {
     Row {
         what: format!("rolling restart, 20 s to make a pod: {what}"),
         ours: vec![ours],
         rival: vec![rival],
         rival_name: format!("fix-ip.sh, {} writes lost", lost.1),
         unit: Unit::Seconds,
-        target: Target::AtMost(0.1),
+        target,
         wrong: (lost.0 > 0).then(|| format!("{} writes lost", lost.0)),
     }
 }

@@ -1,5 +1,6 @@
 //! Pods that find each other by the name of their Service.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -144,5 +145,24 @@ fn pods_leave_the_name_server_alone_once_all_is_well() {
             last = (count(), std::time::Instant::now());
         }
         last.1.elapsed() > Duration::from_secs(5)
+    });
+}
+
+#[test]
+fn status_shows_every_pod_by_the_name_that_it_announces_when_all_is_well() {
+    let Some(mut named) = Named::new("announced names", "10.77.0.", "redis") else { return };
+    named.publish(&named.ips);
+    let expected: BTreeSet<String> = (0..6).map(|ordinal| format!("redis-{ordinal}")).collect();
+    for (name, ip) in expected.iter().zip(&named.ips) {
+        named.dns.set(&format!("{name}.{FULL}"), Answer::Addresses(vec![*ip]));
+    }
+    named.fleet.start_all();
+    named.wait_formed();
+    wait_ok(LIMIT, "all names on all pods", || {
+        named.fleet.pods.iter().try_for_each(|pod| {
+            let nodes = status(pod)?.nodes;
+            let shown: BTreeSet<String> = nodes.into_iter().filter_map(|node| node.pod).collect();
+            if shown == expected { Ok(()) } else { Err(format!("{}: {shown:?}", pod.name())) }
+        })
     });
 }
