@@ -15,7 +15,7 @@
 //!
 //! The parser accepts what the servers accept, within reason, and refuses the rest: nothing that
 //! was not understood is ever rewritten. [`with_own_ip`] keeps every byte but those of one address,
-//! and of a shard id on which servers would not start.
+//! of the same address where another node has it, and of a shard id on which servers would not start.
 
 use std::net::{IpAddr, Ipv4Addr};
 

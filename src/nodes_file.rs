@@ -45,7 +45,8 @@ pub enum Outcome {
         /// What became of `nodes.conf.bak`.
         backup: Backup,
     },
-    /// The address was corrected, or a shard id on which servers refuse to start.
+    /// The address was corrected, or a shard id on which servers refuse to start, or the address of
+    /// another node that was this one.
     Rewritten {
         /// The address that the file had; may be empty or a host name.
         from: String,
@@ -53,6 +54,8 @@ pub enum Outcome {
         to: IpAddr,
         /// How many replicas were put into the shard of their master.
         shards: usize,
+        /// How many other nodes had this address, which they have no more.
+        others: usize,
         /// What became of `nodes.conf.bak`.
         backup: Backup,
     },
@@ -76,13 +79,16 @@ impl fmt::Display for Outcome {
                 "nodes.conf is empty and has no backup: the server starts as a new node",
             ),
             Self::AlreadyRight { backup } => write!(f, "own address is right already{backup}"),
-            Self::Rewritten { from, to, shards, backup } => {
+            Self::Rewritten { from, to, shards, others, backup } => {
                 match from.parse() == Ok(*to) {
                     true => f.write_str("own address is right already")?,
                     false => write!(f, "own address changed from \"{from}\" to {to}")?,
                 }
                 if *shards > 0 {
                     write!(f, "; replicas put into the shard of their master: {shards}")?;
+                }
+                if *others > 0 {
+                    write!(f, "; other nodes that had this address, which is taken out: {others}")?;
                 }
                 write!(f, "{backup}")
             }
@@ -147,7 +153,8 @@ pub fn is_there(path: &Path) -> bool {
     path.exists() || has_backup()
 }
 
-/// Makes the own address in the file `path` be `ip`, or puts a damaged file back from its backup.
+/// Makes `ip` the own address in the file `path`, and nobody else's, or puts a damaged file back from
+/// its backup.
 /// Follows a symbolic link to the file and replaces what it points to.
 ///
 /// # Errors
@@ -218,7 +225,7 @@ fn set_ip(
     doubt: Option<Doubt>,
     ip: IpAddr,
 ) -> Result<Outcome, FileError> {
-    let Some(Corrected { parts, shards }) = reading.corrected(ip) else {
+    let Some(Corrected { parts, shards, others }) = reading.corrected(ip) else {
         let backup = match doubt {
             Some(doubt) => Backup::Doubtful(doubt),
             None => renew_backup(place, original, reading),
@@ -234,7 +241,8 @@ fn set_ip(
         }
     };
     replace::put_in_place(place)?;
-    Ok(Outcome::Rewritten { from: reading.own_ip().to_owned(), to: ip, shards, backup })
+    let from = reading.own_ip().to_owned();
+    Ok(Outcome::Rewritten { from, to: ip, shards, others, backup })
 }
 
 /// Copies the file to its backup, unless the backup says the same.

@@ -34,9 +34,10 @@ pub fn parse_reply(reply: impl AsRef<[u8]>) -> Result<Vec<Node>, ParseError> {
 /// The file with `ip` as the own node's address, and every other byte as it was: the bytes given
 /// where the address is right already (also where it is spelled in another way).
 ///
-/// One thing more is put right, as the latest servers do when they load the file: a replica whose
-/// shard id is not its master's gets its master's. Servers leave such files, and then many of them
-/// refuse to start.
+/// Two things more are put right. Another node that has this address, and the own bus port, gets
+/// [`NOWHERE`](super::NOWHERE) instead: it cannot be there. And a replica whose shard id is not its
+/// master's gets its master's, as the latest servers do when they load the file: servers leave such
+/// files, and then many of them refuse to start.
 ///
 /// # Errors
 /// As [`parse`]: what was not understood in all its lines is not rewritten.

@@ -44,7 +44,7 @@ pub(super) struct View<'a> {
 pub(super) struct AddressView<'a> {
     pub(super) ip: &'a [u8],
     port: u16,
-    bus_port: u16,
+    pub(super) bus_port: u16,
     hostname: &'a [u8],
     /// All behind the second comma.
     aux: Option<&'a [u8]>,

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use super::NOWHERE;
 use super::error::{Doubt, LineError, LineErrorKind, ParseError};
 use super::line::{Fields, View, is_blank, read_number};
 use super::model::{NodeId, NodesConf};
@@ -17,6 +18,7 @@ pub struct Reading<'a> {
     own_id: NodeId,
     /// Where the own node's ip is in `file`.
     own_ip: Range<usize>,
+    own_bus_port: u16,
     /// Of all nodes, in their order.
     ids: Vec<NodeId>,
     /// Some node says which shard it is in.
@@ -30,7 +32,7 @@ impl<'a> Reading<'a> {
     /// Reads the whole file; see [`super::parse`].
     pub(super) fn of(file: &'a [u8]) -> Result<Self, ParseError> {
         let mut ids = Vec::new();
-        let mut own: Option<(NodeId, usize, Range<usize>)> = None;
+        let mut own: Option<(View, usize, Range<usize>)> = None;
         let mut vars = Vars::default();
         let (mut last_line, mut is_ended, mut has_shards) = (1, false, false);
         for line in lines(file) {
@@ -45,13 +47,14 @@ impl<'a> Reading<'a> {
                     return Err(ParseError::TwoMyself { first, line: line.number, column });
                 }
                 let start = line.start + view.address_at;
-                own = Some((view.id, line.number, start..start + view.address.ip.len()));
+                own = Some((view, line.number, start..start + view.address.ip.len()));
             }
             has_shards |= view.address.shard_id().is_some();
             ids.push(view.id);
         }
-        let (own_id, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
-        Ok(Self { file, own_id, own_ip, ids, has_shards, vars, is_ended })
+        let (own, _, own_ip) = own.ok_or(ParseError::NoMyself { line: last_line })?;
+        let (own_id, own_bus_port) = (own.id, own.address.bus_port);
+        Ok(Self { file, own_id, own_ip, own_bus_port, ids, has_shards, vars, is_ended })
     }
 
     /// The nodes, read once more: the correction of an address, the most frequent use, needs none
@@ -71,19 +74,21 @@ impl<'a> Reading<'a> {
         std::str::from_utf8(&self.file[self.own_ip.clone()]).unwrap_or_default()
     }
 
-    /// The file with `ip` as the own node's address, and with each replica in the shard of its
-    /// master. `None` where all of that is right already, the address in any spelling.
+    /// The file with `ip` as the own node's address and nobody else's, and with each replica in the
+    /// shard of its master. `None` where all of that is right already, the address in any spelling.
     pub fn corrected(&self, ip: IpAddr) -> Option<Corrected<'a>> {
         let mut edits = self.stray_shards();
         let shards = edits.len();
-        if self.own_ip().parse() != Ok(ip) {
+        edits.extend(self.others_at(ip));
+        let others = edits.len() - shards;
+        if !is_ip(self.own_ip().as_bytes(), ip) {
             edits.push((self.own_ip.clone(), ip.to_string().into_bytes().into()));
         }
         if edits.is_empty() {
             return None;
         }
         edits.sort_unstable_by_key(|(range, _)| range.start);
-        Some(Corrected { parts: self.with(edits), shards })
+        Some(Corrected { parts: self.with(edits), shards, others })
     }
 
     /// The file with `ip` as the address of another node, in parts that follow each other; ports and
@@ -94,8 +99,26 @@ impl<'a> Reading<'a> {
         (old != new).then(|| self.with(vec![(self.range_of(old), new.into())]))
     }
 
+    /// Takes the address `ip` from the other nodes that have it, and the bus port of the own one.
+    ///
+    /// They cannot be there, since we are. A server that has another node where it is itself connects
+    /// to itself and reads its own packet: a master that hears of its successor before that makes
+    /// itself a master again by it, in its own table only, while it replicates (`clusterSetNodeAsMaster`
+    /// in `clusterProcessPacket`). And the other node then is `noaddr`, see [`NOWHERE`].
+    fn others_at(&self, ip: IpAddr) -> impl Iterator<Item = Edit<'a>> {
+        let is_there = move |view: &View| {
+            view.id != self.own_id
+                && view.address.bus_port == self.own_bus_port
+                && ip != NOWHERE
+                && is_ip(view.address.ip, ip)
+        };
+        let nowhere = || NOWHERE.to_string().into_bytes().into();
+        let others = self.views().filter(is_there);
+        others.map(move |view| (self.range_of(view.address.ip), nowhere()))
+    }
+
     /// The file with these edits, in their order.
-    fn with(&self, edits: Vec<(Range<usize>, Cow<'a, [u8]>)>) -> Vec<Cow<'a, [u8]>> {
+    fn with(&self, edits: Vec<Edit<'a>>) -> Vec<Cow<'a, [u8]>> {
         let (mut parts, mut end) = (Vec::with_capacity(2 * edits.len() + 1), 0);
         for (range, new) in edits {
             parts.push(Cow::Borrowed(&self.file[end..range.start]));
@@ -118,7 +141,7 @@ impl<'a> Reading<'a> {
     /// Redis 7.2 and 7.4 and Valkey up to 8.1 then refuse to start on it (Valkey issues 774, 2090
     /// and 2171). Later ones put the replica into its master's shard when they load the file
     /// (`clusterLoadConfig`; Redis pull request 13468, Valkey pull request 2174).
-    fn stray_shards(&self) -> Vec<(Range<usize>, Cow<'a, [u8]>)> {
+    fn stray_shards(&self) -> Vec<Edit<'a>> {
         if !self.has_shards {
             return Vec::new();
         }
@@ -201,12 +224,22 @@ impl fmt::Debug for Reading<'_> {
     }
 }
 
+/// A part of a file, and what comes in its place.
+type Edit<'a> = (Range<usize>, Cow<'a, [u8]>);
+
+/// Whether an address as written is this one, in any spelling.
+fn is_ip(text: &[u8], ip: IpAddr) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse() == Ok(ip))
+}
+
 /// A file to be written.
 pub struct Corrected<'a> {
     /// Its bytes, in parts that follow each other.
     pub parts: Vec<Cow<'a, [u8]>>,
     /// How many replicas were put into the shard of their master.
     pub shards: usize,
+    /// How many other nodes had the own address.
+    pub others: usize,
 }
 
 /// What the `vars` lines say.

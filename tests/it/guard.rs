@@ -80,7 +80,7 @@ fn assert_log(pod: &Pod, text: &str) {
 }
 
 #[track_caller]
-fn wait_role(pod: &Pod, role: &str) {
+pub(crate) fn wait_role(pod: &Pod, role: &str) {
     wait_ok(LIMIT, &format!("{} to be a {role}", pod.name()), || {
         let found = pod.field(&["INFO", "replication"], "role")?;
         if found == role { Ok(()) } else { Err(found) }

@@ -33,8 +33,7 @@ pub(super) fn plan(view: &View, shape: Shape, plan: &mut Plan) {
         })
     };
     for node in own.others() {
-        let gone = node.flags.fail || node.flags.noaddr;
-        if gone && ids.binary_search(&node.id).is_err() && !in_use(node.id) {
+        if lost::is_gone(node) && ids.binary_search(&node.id).is_err() && !in_use(node.id) {
             plan.steps.push(Step::Forget(node.id));
         }
     }
@@ -44,7 +43,7 @@ pub(super) fn plan(view: &View, shape: Shape, plan: &mut Plan) {
 /// volume would be found again more easily.
 fn had_a_copy(table: &Table, node: &Node) -> bool {
     let master = node.master.and_then(|master| table.find(master));
-    master.is_some_and(|master| !master.slots.is_empty() && lost::is_gone(&master.flags))
+    master.is_some_and(|master| !master.slots.is_empty() && lost::is_gone(master))
 }
 
 /// The ids, in order, of the pods that count, where exactly as many as are expected do, no two of

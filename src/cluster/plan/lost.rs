@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::cluster::model::{Discovery, Pod, SLOTS, View, is_healthy, seat_range};
+use crate::cluster::model::{Discovery, Pod, SLOTS, View, is_healthy, literal_ip, seat_range};
 use crate::config::lost_shard::OnLostShard;
 use crate::config::shape::Shape;
 use crate::health::Membership;
-use crate::nodes_conf::{Flags, Node, NodeId, SlotRange};
+use crate::nodes_conf::{NOWHERE, Node, NodeId, SlotRange};
 
 use super::{Plan, Reason, Replicate, Settings, Step, form, ghosts, join};
 
@@ -49,16 +49,17 @@ pub(super) fn plan(view: &View, shape: Shape, settings: &Settings, plan: &mut Pl
         let kept = is_half_moved(view, lost.owner) || has_orphans(view);
         if settings.on_lost_shard == OnLostShard::Hold || kept {
             plan.hold(lost.owner, Reason::ShardLost(lost.clone()));
-        } else if serves && line.is_some_and(|line| is_gone(&line.flags)) {
+        } else if serves && line.is_some_and(is_gone) {
             plan.steps.push(Step::GiveUp(lost.clone()));
         }
     }
     all
 }
 
-/// Whether a node has failed, or its address leads to somebody else.
-pub(super) fn is_gone(flags: &Flags) -> bool {
-    flags.fail || flags.noaddr
+/// Whether a node has failed, or its address led to somebody else, or was taken out since we are
+/// there ourselves. Others then may have no address of it either, and never agree that it failed.
+pub(super) fn is_gone(node: &Node) -> bool {
+    node.flags.fail || node.flags.noaddr || literal_ip(node) == Some(NOWHERE)
 }
 
 /// What is lost for certain: all expected pods are members and answer, none as the owner or as a
@@ -75,7 +76,7 @@ fn lost(view: &View, shape: Shape) -> Vec<Lost> {
     let mut lost: Vec<Lost> = Vec::new();
     for pod in pods.iter().filter(|pod| ids.binary_search(&pod.id()).is_ok()) {
         for node in pod.table.others() {
-            let gone = !node.slots.is_empty() && is_gone(&node.flags);
+            let gone = !node.slots.is_empty() && is_gone(node);
             let gone = gone && !lives(&pods, node.id) && !reached(node.id);
             if gone && lost.iter().all(|lost| lost.owner != node.id) {
                 let replicas = pod.table.others().iter().filter(|it| it.master == Some(node.id));

@@ -18,7 +18,7 @@ use super::*;
 use crate::cluster::model::{Own, Past, Peer, Replication, Report, Table, seat_range};
 use crate::cluster::replies::Stream;
 use crate::health::{Answer, Role};
-use crate::nodes_conf::{Address, Flags, Node};
+use crate::nodes_conf::{Address, Flags, NOWHERE, Node};
 use crate::redis::Failure;
 
 mod forming;
@@ -122,6 +122,10 @@ impl Spec {
             Some("moved") => {
                 node.connected = false;
                 node.address.ip = "10.0.9.9".to_owned();
+            }
+            Some("nowhere") => {
+                node.connected = false;
+                node.address.ip = NOWHERE.to_string();
             }
             Some("natted") => node.address.ip = "192.0.2.1".to_owned(),
             Some("unassigned") => node.slots.clear(),

@@ -22,11 +22,11 @@ use rejoin::config::server::files::Files;
 use rejoin::config::server::tokens::{quote, split};
 use rejoin::discovery::{candidates, says_there_is_none};
 use rejoin::health::{Observation, Phase, Role};
-use rejoin::nodes_conf::{assess, parse, parse_line, with_own_ip};
+use rejoin::nodes_conf::{NOWHERE, assess, parse, parse_line, with_own_ip};
 use rejoin::status::{Node, Status};
 use rejoin::telemetry::metrics::Metrics;
 
-/// `nodes.conf`: what is understood is rewritten in the own ip only, once.
+/// `nodes.conf`: what is understood is rewritten in the own ip, and where others have it, once.
 pub fn nodes_conf(bytes: &[u8]) {
     const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77));
     let _ = (assess(bytes), parse_line(bytes));
@@ -37,10 +37,15 @@ pub fn nodes_conf(bytes: &[u8]) {
     let (Ok(old), Ok(rewritten)) = (parse(bytes), parse(&new)) else {
         panic!("what was rewritten is understood, before and after");
     };
+    let (id, bus_port) = (old.myself().id, old.myself().address.bus_port);
     let mut expected = old.nodes;
-    let own = expected.iter_mut().find(|node| node.flags.myself);
-    if let (Some(own), Cow::Owned(_)) = (own, &new) {
-        own.address.ip = IP.to_string();
+    for node in &mut expected {
+        let is_there = node.address.ip.parse() == Ok(IP);
+        if node.flags.myself && !is_there {
+            node.address.ip = IP.to_string();
+        } else if node.id != id && is_there && node.address.bus_port == bus_port {
+            node.address.ip = NOWHERE.to_string();
+        }
     }
     for (old, new) in expected.iter_mut().zip(&rewritten.nodes) {
         // It may have been put into the shard of its master.

@@ -49,10 +49,8 @@ fn assert_kept(fleet: &Fleet, held: u64) {
 #[track_caller]
 fn comes_back_elsewhere(fleet: &mut Fleet, stranger: &Pod) {
     fleet.pods[0].ip = fleet.spare[0];
-    let start = Instant::now();
     fleet.pods[0].start();
-    fleet.wait_whole(LIMIT);
-    println!("{}: whole after {:?}", stranger.server.name, start.elapsed());
+    wait_whole_and_say(fleet);
     assert!(stranger.is_started(), "it was there all the while");
     assert_keys(fleet);
 }
@@ -84,19 +82,31 @@ fn returning_replica_does_not_copy_whoever_comes_to_its_masters_address_later() 
     });
 }
 
+/// The replica that was killed comes back while its master cannot say who it is, and finds it as soon
+/// as it can.
+#[track_caller]
+fn returns_while_its_master_is_silent(fleet: &mut Fleet) {
+    let master = fleet.pods[0].server_pid().expect("the master runs");
+    send(master, Signal::SIGSTOP);
+    fleet.pods[3].start();
+    fleet.pods[3].wait_answers(LIMIT);
+    send(master, Signal::SIGCONT);
+    wait_whole_and_say(fleet);
+}
+
+#[track_caller]
+fn wait_whole_and_say(fleet: &Fleet) {
+    let start = Instant::now();
+    fleet.wait_whole(LIMIT);
+    println!("{}: whole after {:?}", fleet.pods[0].server.name, start.elapsed());
+}
+
 #[test]
 fn returning_replica_finds_a_master_that_could_not_say_who_it_is() {
     in_every_version(|server| {
         let mut fleet = formed(server, PATIENT);
-        let master = fleet.pods[0].server_pid().expect("the master runs");
         fleet.pods[3].kill();
-        send(master, Signal::SIGSTOP);
-        fleet.pods[3].start();
-        fleet.pods[3].wait_answers(LIMIT);
-        send(master, Signal::SIGCONT);
-        let start = Instant::now();
-        fleet.wait_whole(LIMIT);
-        println!("{}: whole after {:?}", server.name, start.elapsed());
+        returns_while_its_master_is_silent(&mut fleet);
         assert_log(&fleet.pods[3], LOST);
         assert_keys(&fleet);
     });
@@ -117,16 +127,9 @@ fn returning_replica_that_moved_finds_its_master_without_a_search() {
             fleet.pods[ordinal].start();
             fleet.wait_whole(LIMIT);
         }
-        let master = fleet.pods[0].server_pid().expect("the master runs");
         fleet.pods[3].kill();
         fleet.swap_address(3);
-        send(master, Signal::SIGSTOP);
-        fleet.pods[3].start();
-        fleet.pods[3].wait_answers(LIMIT);
-        send(master, Signal::SIGCONT);
-        let start = Instant::now();
-        fleet.wait_whole(LIMIT);
-        println!("{}: whole after {:?}", server.name, start.elapsed());
+        returns_while_its_master_is_silent(&mut fleet);
         assert_keys(&fleet);
     });
 }

@@ -1,16 +1,20 @@
 //! Pods come back on other addresses.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
+use crate::guard::wait_role;
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::{Pod, Program};
+use crate::support::process::{rest, send};
 use crate::support::server::{Server, any_server};
-use crate::support::wait::wait_ok;
+use crate::support::wait::{wait_for, wait_ok};
 
 use super::{
-    BRISK, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, in_every_version, readdress, s,
-    say, seats, shifted, six, wait_all_ready, wait_healed, wait_held,
+    BRISK, HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, in_every_version, keys,
+    readdress, s, say, seats, shifted, six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// Redis' own floor: bare servers, all killed and started again on the addresses that they had.
@@ -143,23 +147,42 @@ fn wait_nobody_kept_back(fleet: &Fleet) {
     });
 }
 
+/// What became of a replica whose master's address was given to somebody else.
+enum Became {
+    /// It may have copied that one, and is kept from being elected.
+    Kept,
+    /// It has copied nobody. Valkey 8.0 and later looks for its master where gossip says, and whoever is
+    /// at that address now says that its master is nowhere.
+    Elected,
+}
+
+fn become_of(replica: &Pod) -> Result<Became, String> {
+    let info = |field| replica.field(&["INFO", "replication"], field);
+    let heeds_gossip = replica.server.kind() == "valkey";
+    if heeds_gossip && info("role")? == "master" {
+        return Ok(Became::Elected);
+    }
+    let (kept, link) = (kept_back(replica)?, info("master_link_status")?);
+    let is_over = kept && (heeds_gossip || link == "up");
+    if is_over { Ok(Became::Kept) } else { Err(format!("kept {kept}, link {link}")) }
+}
+
 #[test]
 fn replica_that_has_copied_another_shards_master_waits_for_its_own() {
     in_every_version(|server| {
         let mut fleet = formed(server, BRISK);
         let moves = masters_in_a_cycle(&fleet);
+        let held = keys(&fleet.pods[3]).expect("it answers");
         fleet.pods[..3].iter_mut().for_each(|pod| _ = pod.kill());
         for (ordinal, ip) in moves {
             fleet.pods[ordinal].ip = ip;
         }
         // Its own master comes last.
         fleet.pods[1..3].iter_mut().for_each(Pod::start);
-        wait_ok(LIMIT, "the replica to copy a stranger, and not to be elected", || {
-            let link = fleet.pods[3].field(&["INFO", "replication"], "master_link_status")?;
-            let kept = kept_back(&fleet.pods[3])?;
-            if kept && link == "up" { Ok(()) } else { Err(format!("kept {kept}, link {link}")) }
-        });
-        wait_held(&fleet.pods[3], "master_gone");
+        match wait_ok(LIMIT, "the replica to copy a stranger", || become_of(&fleet.pods[3])) {
+            Became::Kept => wait_held(&fleet.pods[3], "master_gone"),
+            Became::Elected => assert_eq!(keys(&fleet.pods[3]), Ok(held), "its master's keys"),
+        }
         let start = Instant::now();
         fleet.pods[0].start();
         wait_healed(&fleet, "the master of a replica that copied a stranger", start);
@@ -204,6 +227,75 @@ fn pod_on_the_address_that_another_just_left_is_whole_again() {
         }
         assert_no_failover(server, &fleet, &before);
         wait_all_ready(&fleet);
+        assert_keys(&fleet);
+    });
+}
+
+/// Stops and continues a server while it makes its first links, so that what it writes, and what it
+/// is answered, reach it in ever other orders.
+fn falter(pod: &Pod) {
+    wait_for(LIMIT, "the server to be started", || pod.server_pid().is_some());
+    let server = pod.server_pid().expect("it was there");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(600) {
+        send(server, Signal::SIGSTOP);
+        rest(Duration::from_millis(3));
+        send(server, Signal::SIGCONT);
+        rest(Duration::from_micros(150));
+    }
+}
+
+/// Its `nodes.conf` has another node at its own address: without a correction it talks to itself, and
+/// what it has written before it hears of its successor makes it a master again when it reads it.
+#[test]
+fn replaced_master_on_an_address_that_it_knows_of_another_follows_its_successor() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, HASTY);
+        let (mut master, mut replica) = (0, 3);
+        for round in 0..6 {
+            fleet.pods[master].kill();
+            wait_role(&fleet.pods[replica], "master");
+            // One of the pods that are in no other way concerned.
+            let other = if round % 2 == 0 { 4 } else { 5 };
+            let left = fleet.pods[other].ip;
+            fleet.pods[other].kill();
+            fleet.swap_address(other);
+            fleet.pods[other].start();
+            fleet.pods[other].wait_answers(LIMIT);
+            fleet.spare[other] = fleet.pods[master].ip;
+            fleet.pods[master].ip = left;
+            let start = Instant::now();
+            fleet.pods[master].start();
+            falter(&fleet.pods[master]);
+            wait_healed(&fleet, "a replaced master where it knew another", start);
+            (master, replica) = (replica, master);
+        }
+        assert_keys(&fleet);
+    });
+}
+
+/// Without a keeper: a node that is `noaddr`, since its address led to the server itself, is never looked
+/// for again (Redis, Valkey up to 8.0).
+#[test]
+fn masters_that_swap_addresses_find_each_other_by_the_correction_alone() {
+    in_every_version(|server| {
+        let mut fleet = formed(server, HASTY);
+        for pod in &mut fleet.pods {
+            pod.kill();
+            pod.program = Program::Bare;
+        }
+        fleet.start_all();
+        fleet.wait_whole(LIMIT);
+        let (one, other) = (fleet.pods[0].ip, fleet.pods[1].ip);
+        let start = Instant::now();
+        for (ordinal, ip) in [(0, other), (1, one)] {
+            fleet.pods[ordinal].kill();
+            fleet.pods[ordinal].ip = ip;
+            let output = fleet.pods[ordinal].rejoin(&["fix", "--nodes-conf", "nodes.conf"]);
+            assert!(output.status.success(), "{output:?}");
+        }
+        fleet.start_all();
+        wait_healed(&fleet, "two masters swap addresses, corrected and no more", start);
         assert_keys(&fleet);
     });
 }

@@ -239,6 +239,7 @@ impl World {
                     self.servers[at].life = Life::Down(self.now);
                 }
                 Life::Down(due) if self.now >= due && self.may_start(at, due) => {
+                    self.take_own_address(at);
                     self.look_for_master(at);
                     let loading = self.rng.ticks(0, 4);
                     self.servers[at].life = Life::Loading(self.now + loading);
@@ -299,6 +300,14 @@ impl World {
         }
         self.teams[team].lost |= bare | self.last_seen_by_nobody(at);
         true
+    }
+
+    /// Where `nodes.conf` has another node at the own address, it is taken out.
+    fn take_own_address(&mut self, at: usize) {
+        let server = &mut self.servers[at];
+        for line in server.table.iter_mut().filter(|line| line.ip == Some(server.ip)) {
+            line.ip = Some(NOWHERE);
+        }
     }
 
     /// The guard of replicas, which is no part of the planner either: an address at which the own

@@ -153,6 +153,19 @@ fn only_the_own_ip_changes() {
     }
 }
 
+/// As with a host's network: the servers share an address, and nobody loses it.
+#[test]
+fn nodes_with_the_same_ip_and_other_ports_keep_it() {
+    for name in names("formed-master.conf") {
+        let file = fixture(&name);
+        let old = captured(&name);
+        let ip = old.myself().address.ip.parse().expect("an address");
+        let same = with_own_ip(&file, ip).expect("a whole file");
+        assert!(matches!(same, std::borrow::Cow::Borrowed(_)), "{name}");
+        assert!(old.nodes.iter().all(|node| node.address.ip.parse() == Ok(ip)), "{name}");
+    }
+}
+
 #[test]
 fn file_cut_short_is_never_whole() {
     for name in names(".conf") {

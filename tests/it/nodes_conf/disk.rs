@@ -76,7 +76,8 @@ fn failed_over() -> Vec<u8> {
 fn changed_address_is_rewritten_and_old_file_kept() {
     let data = Data::with(&formed());
     let outcome = data.correct().expect("corrected");
-    let Outcome::Rewritten { from, to, shards: 0, backup: Backup::Kept } = &outcome else {
+    let Outcome::Rewritten { from, to, shards: 0, others: 0, backup: Backup::Kept } = &outcome
+    else {
         panic!("{outcome:?}");
     };
     assert_eq!((from.as_str(), *to), ("127.0.0.1", ip()));
@@ -111,6 +112,38 @@ fn address_of_another_node_is_taken_out_and_nothing_else_is_changed() {
         }
     }
     assert!(lost > 0, "no node in any file");
+}
+
+#[test]
+fn own_address_is_taken_from_the_node_that_had_it_once() {
+    let formed = String::from_utf8(formed()).expect("text");
+    let conf = parse(formed.as_bytes()).expect("whole");
+    let (own, other) = (conf.myself(), conf.nodes.iter().find(|node| !node.flags.myself));
+    let (from, port) =
+        (format!("127.0.0.1:{}@", other.expect("another").address.port), own.address.port);
+    let bus_port = own.address.bus_port;
+    let there = |ip: &str| {
+        let (head, tail) = formed.split_once(&from).expect("its line");
+        let (_, tail) = tail.split_once(' ').expect("its flags");
+        format!("{head}{ip}:{port}@{bus_port} {tail}")
+    };
+    let data = Data::with(there(IP).as_bytes());
+    let outcome = data.correct().expect("corrected");
+    assert!(matches!(outcome, Outcome::Rewritten { others: 1, .. }), "{outcome:?}");
+    assert!(outcome.to_string().ends_with("which is taken out: 1"), "{outcome}");
+    assert_eq!(data.read("nodes.conf"), corrected(there("255.255.255.255").as_bytes()));
+    assert_eq!(data.read("nodes.conf.bak"), there(IP).as_bytes());
+    let outcome = data.correct().expect("right");
+    assert!(matches!(outcome, Outcome::AlreadyRight { .. }), "{outcome:?}");
+    // The own address has not changed, and a reader has it of another node since.
+    let usurped = there(IP).replace(&format!("127.0.0.1:{port}@"), &format!("{IP}:{port}@"));
+    data.write("nodes.conf", usurped.as_bytes());
+    let outcome = data.correct().expect("corrected");
+    assert!(
+        outcome.to_string().starts_with("own address is right already; other nodes"),
+        "{outcome}"
+    );
+    assert_eq!(data.read("nodes.conf"), corrected(there("255.255.255.255").as_bytes()));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Properties of the parser and the rewriting, over made-up, mangled and arbitrary files.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
-use rejoin::nodes_conf::{assess, parse, parse_line, parse_reply, with_own_ip};
+use rejoin::nodes_conf::{NOWHERE, Node, assess, parse, parse_line, parse_reply, with_own_ip};
 
 use super::{fixture, names};
 
@@ -15,24 +16,58 @@ fn ip() -> impl Strategy<Value = IpAddr> {
     prop_oneof![v4, v6]
 }
 
-/// The text of an address of any version.
-fn address() -> impl Strategy<Value = String> {
+/// The address of a node, in parts that follow each other.
+#[derive(Clone, Debug)]
+struct Place {
+    ip: String,
+    port: u16,
+    bus_port: Option<u16>,
+    tail: String,
+}
+
+impl Place {
+    fn bus_port(&self) -> u16 {
+        self.bus_port.unwrap_or(self.port + 10000)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.ip, self.port)?;
+        match self.bus_port {
+            Some(port) => write!(f, "@{port}{}", self.tail),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An address of any version, often `here` or with ports that others have too.
+fn place(here: IpAddr) -> impl Strategy<Value = Place> {
     let ip = prop_oneof![
         ip().prop_map(|ip| ip.to_string()),
+        Just(here.to_string()),
         Just(String::new()),
         "[a-z][a-z0-9.-]{0,30}[a-z]",
     ];
+    let port = prop_oneof![7000u16..7002, 1u16..55535];
+    let bus_port = prop_oneof![17000u16..17002, 1u16..=65535];
     let tail = prop_oneof![
         Just(String::new()),
-        "@[1-9][0-9]{0,3}",
-        "@[1-9][0-9]{0,3},[a-z.]{0,20}",
-        "@[1-9][0-9]{0,3},[a-z.]{0,20}(,[a-z-]{1,9}=[!#-&(-+.-~-]{0,20}){1,4}",
+        ",[a-z.]{0,20}",
+        ",[a-z.]{0,20}(,[a-z-]{1,9}=[!#-&(-+.-~-]{0,20}){1,4}",
     ];
-    (ip, 1u16..55535, tail).prop_map(|(ip, port, tail)| format!("{ip}:{port}{tail}"))
+    (ip, port, proptest::option::of(bus_port), tail).prop_map(|(ip, port, bus_port, tail)| Place {
+        ip,
+        port,
+        bus_port,
+        tail,
+    })
 }
 
-/// A line without `myself`, and whether its flags are to have it.
-fn line() -> impl Strategy<Value = [String; 4]> {
+/// A line's id, its address, its flags without `myself`, and what follows.
+type Line = (String, Place, String, String);
+
+fn line(here: IpAddr) -> impl Strategy<Value = Line> {
     let role = prop_oneof![Just("master -".to_owned()), "slave [0-9a-f]{40}", "master,fail\\? -"];
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
     let slots = "( [0-9]{1,4}| [0-9]{1,3}-[1-9][0-9]{3}| \\[[0-9]{1,4}-[<>]-[0-9a-f]{40}\\]){0,5}";
@@ -40,23 +75,50 @@ fn line() -> impl Strategy<Value = [String; 4]> {
         let link = if up { "connected" } else { "disconnected" };
         format!("{ping} {pong} {epoch} {link}{slots}")
     });
-    ("[0-9a-f]{40}", address(), role, rest)
-        .prop_map(|(id, address, role, rest)| [id, address, role, rest])
+    ("[0-9a-f]{40}", place(here), role, rest)
 }
 
-/// A file: what is before the own node's address, the address, and what is after it.
-fn file() -> impl Strategy<Value = (String, String, String)> {
-    let lines = || proptest::collection::vec(line(), 0..6);
+/// The lines of a file, which of them is the own one, and how the file ends.
+#[derive(Clone, Debug)]
+struct File {
+    lines: Vec<Line>,
+    own: usize,
+    end: &'static str,
+}
+
+impl File {
+    /// As it is where the pod is at `ip`: the own node there, and nobody else with its bus port.
+    fn at(mut self, ip: IpAddr) -> File {
+        let bus_port = self.lines[self.own].1.bus_port();
+        for (nth, (_, place, ..)) in self.lines.iter_mut().enumerate() {
+            let is_there = place.ip.parse() == Ok(ip);
+            if nth == self.own && !is_there {
+                place.ip = ip.to_string();
+            } else if nth != self.own && is_there && place.bus_port() == bus_port {
+                place.ip = NOWHERE.to_string();
+            }
+        }
+        self
+    }
+}
+
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, (id, place, role, rest)) in self.lines.iter().enumerate() {
+            let myself = if nth == self.own { "myself," } else { "" };
+            writeln!(f, "{id} {place} {myself}{role} {rest}")?;
+        }
+        write!(f, "vars currentEpoch 7 lastVoteEpoch 3{}", self.end)
+    }
+}
+
+/// A file, and the address that the pod has now.
+fn file() -> impl Strategy<Value = (File, IpAddr)> {
     let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n\n"), Just("\n\0\0\0"), Just("")];
-    (lines(), line(), lines(), end).prop_map(|(above, own, below, end)| {
-        let text =
-            |[id, address, role, rest]: [String; 4]| format!("{id} {address} {role} {rest}\n");
-        let [id, address, role, rest] = own;
-        let above: String = above.into_iter().map(text).collect();
-        let below: String = below.into_iter().map(text).collect();
-        let after =
-            format!(" myself,{role} {rest}\n{below}vars currentEpoch 7 lastVoteEpoch 3{end}");
-        (format!("{above}{id} "), address, after)
+    let lines = ip().prop_flat_map(|ip| (proptest::collection::vec(line(ip), 1..12), Just(ip)));
+    (lines, any::<prop::sample::Index>(), end).prop_map(|((lines, ip), own, end)| {
+        let own = own.index(lines.len());
+        (File { lines, own, end }, ip)
     })
 }
 
@@ -87,26 +149,26 @@ fn holds_for(bytes: &[u8], ip: IpAddr) {
     let conf = parse(&new).expect("our own output is understood");
     assert_eq!(conf.myself().address.ip.parse(), Ok(ip));
     assert!(matches!(with_own_ip(&new, ip), Ok(Cow::Borrowed(_))));
+    let (own, own_ip) = (conf.myself(), Ok(ip));
+    let there = |node: &&Node| node.address.ip.parse() == own_ip && node.id != own.id;
+    let same = |node: &&Node| node.address.bus_port == own.address.bus_port;
+    let usurpers = conf.nodes.iter().filter(there).filter(same).count();
+    assert!(usurpers == 0 || ip == NOWHERE, "{usurpers} others are where the own node is");
 }
 
 proptest! {
     #[test]
-    fn rewrite_touches_the_own_ip_only((before, address, after) in file(), ip in ip()) {
-        let file = format!("{before}{address}{after}");
-        let new = with_own_ip(file.as_bytes(), ip)
-            .map_err(|error| TestCaseError::fail(format!("{error}\n{file}")))?;
-        let old_ip = &parse(file.as_bytes()).expect("just understood").myself().address.ip.clone();
-        let expected = if old_ip.parse() == Ok(ip) {
-            file.clone()
-        } else {
-            format!("{before}{ip}{}{after}", &address[old_ip.len()..])
-        };
+    fn rewrite_touches_the_own_ip_only_and_others_that_have_it((file, ip) in file()) {
+        let text = file.to_string();
+        let new = with_own_ip(text.as_bytes(), ip)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        let expected = file.at(ip).to_string();
         prop_assert_eq!(new.as_ref(), expected.as_bytes());
-        holds_for(file.as_bytes(), ip);
+        holds_for(text.as_bytes(), ip);
     }
 
     #[test]
-    fn mangled_file_is_refused_or_rewritten_in_its_own_ip(bytes in mangled(), ip in ip()) {
+    fn mangled_file_is_refused_or_rewritten_once(bytes in mangled(), ip in ip()) {
         holds_for(&bytes, ip);
     }
 

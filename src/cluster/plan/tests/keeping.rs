@@ -165,6 +165,13 @@ fn stranger_does_not_stand_in_for_a_member_that_is_out_of_reach() {
     assert!(!plan_of(&view).steps.iter().any(forgets));
 }
 
+/// To the others it is `noaddr` since we are there, so it is never marked as failed.
+#[test]
+fn ghost_whose_address_is_ours_now_is_forgotten() {
+    let text = with_ghost(WHOLE).replace("9:fail", "9:noaddr").replacen("9:noaddr", "9:nowhere", 1);
+    assert_eq!(plan(&text).steps, [Step::Forget(id(9))]);
+}
+
 #[test]
 fn ghost_is_kept_while_a_pod_is_missing() {
     let mut view = scene(&with_ghost(WHOLE));
