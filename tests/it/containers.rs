@@ -28,6 +28,7 @@ use std::time::Duration;
 use crate::manifests::rendered::Rendered;
 use crate::support::engine::{Network, versions};
 
+use load::assert_keys;
 use set::Set;
 
 /// The longest that any one state may take to come, on a busy machine.
@@ -59,4 +60,15 @@ fn formed(mut set: Set) -> Set {
     set.create_all();
     set.wait_whole();
     set
+}
+
+/// Deletes all pods at once and creates them on new addresses, where they have these keys again.
+#[track_caller]
+fn come_back(set: &mut Set, keys: usize) {
+    for ended in set.delete_all() {
+        assert_eq!(ended.code, 0, "{}: {}", set.version, ended.log);
+    }
+    set.create_all();
+    set.wait_whole();
+    assert_keys(set, keys);
 }

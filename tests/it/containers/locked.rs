@@ -12,7 +12,7 @@ use crate::support::process::run;
 use super::access::{USERS, written};
 use super::load::{assert_keys, write_keys};
 use super::set::{PORT, ask};
-use super::{Rendered, Set, each_version, formed};
+use super::{Rendered, Set, come_back, each_version, formed};
 
 const KEYS: usize = 100;
 const BUS_PORT: u16 = PORT + 10_000;
@@ -44,10 +44,7 @@ fn lives(mut set: Set) -> Set {
     assert!(log.contains(" has taken over: "), "{}: {log}", set.version);
     set.wait_whole();
     assert_keys(&set, KEYS);
-    set.delete_all();
-    set.create_all();
-    set.wait_whole();
-    assert_keys(&set, KEYS);
+    come_back(&mut set, KEYS);
     set
 }
 
