@@ -5,6 +5,7 @@
 //! In reading order:
 //! - [`kubelet`]: probes on their own schedule;
 //! - [`access`]: how the tests get into servers that are locked;
+//! - [`secret`]: a Secret as it is mounted, and as it changes;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
 //! - the rest are tests.
@@ -18,6 +19,8 @@ mod load;
 mod locked;
 mod migrating;
 mod overlays;
+mod renewal;
+mod secret;
 mod set;
 mod signals;
 mod upgrade;
