@@ -37,6 +37,7 @@ build: setup ## build the static binary, optimised
 	cargo build --locked --release
 
 demo: setup ## form a cluster of six wrapped servers on this machine, and show what it can do
+	@echo 'demo: building, which takes a minute or two the first time'
 	@cargo build --locked --quiet
 	@cargo run --locked --quiet --example demo
 

@@ -56,6 +56,11 @@ impl Failure {
         Failure::Silent(format!("no {what} within {limit:?}"))
     }
 
+    /// Whether it is something that the other end said, and so lives.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Failure::Said(_) | Failure::Garbage(_))
+    }
+
     /// Whether the connection that it came over is of no more use: broken, or without a login that
     /// a new one might have by now.
     pub fn ends_connection(&self) -> bool {

@@ -205,17 +205,23 @@ impl Observer {
         if let Some(connection) = &self.own {
             return Ok(connection.clone());
         }
-        let mut failure = Failure::Ours("the server listens nowhere that we can reach".to_owned());
+        let mut failure: Option<Failure> = None;
         for endpoint in &self.own_at {
             match self.dialer.connect(endpoint).await {
                 Ok(connection) => {
                     self.own = Some(connection.clone());
                     return Ok(connection);
                 }
-                Err(why) => failure = why,
+                // An answer counts, whatever the other addresses say: a refused login is no
+                // silence because there is no IPv6 here.
+                Err(why) => match &failure {
+                    Some(first) if first.is_answer() || !why.is_answer() => {}
+                    _ => failure = Some(why),
+                },
             }
         }
-        Err(failure)
+        let nowhere = || Failure::Ours("the server listens nowhere that we can reach".to_owned());
+        Err(failure.unwrap_or_else(nowhere))
     }
 
     fn forget_own_if_ended<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {

@@ -5,6 +5,7 @@
 //! In reading order:
 //! - [`kubelet`]: probes on their own schedule;
 //! - [`access`]: how the tests get into servers that are locked;
+//! - [`secret`]: a Secret as it is mounted, and as it changes;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
 //! - the rest are tests.
@@ -18,6 +19,8 @@ mod load;
 mod locked;
 mod migrating;
 mod overlays;
+mod renewal;
+mod secret;
 mod set;
 mod signals;
 mod upgrade;
@@ -28,6 +31,7 @@ use std::time::Duration;
 use crate::manifests::rendered::Rendered;
 use crate::support::engine::{Network, versions};
 
+use load::assert_keys;
 use set::Set;
 
 /// The longest that any one state may take to come, on a busy machine.
@@ -59,4 +63,15 @@ fn formed(mut set: Set) -> Set {
     set.create_all();
     set.wait_whole();
     set
+}
+
+/// Deletes all pods at once and creates them on new addresses, where they have these keys again.
+#[track_caller]
+fn come_back(set: &mut Set, keys: usize) {
+    for ended in set.delete_all() {
+        assert_eq!(ended.code, 0, "{}: {}", set.version, ended.log);
+    }
+    set.create_all();
+    set.wait_whole();
+    assert_keys(set, keys);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -15,6 +15,8 @@ use crate::support::server::any_server;
 
 /// As what user the tests ask what `rejoin` may ask, and as whom they read and write keys.
 pub const USERS: [&str; 2] = ["rejoin", "app"];
+/// Who may do all.
+pub const ADMIN: &str = "admin";
 
 /// The keys to a locked set.
 #[derive(Debug)]
@@ -80,6 +82,19 @@ impl Access {
         // It says where it was sent on to, too.
         Ok(answers.lines().filter(|line| !line.starts_with("-> ")).map(str::to_owned).collect())
     }
+}
+
+/// What `openssl` says of a TLS 1.2 handshake with a server, with the files in `certificate` or
+/// none, if it comes to its end. (In TLS 1.3 a client is refused only after the handshake.)
+pub fn handshake(to: SocketAddr, ca: &Path, certificate: Option<&Path>) -> Option<String> {
+    let mut openssl = Command::new("timeout");
+    openssl.args(["20", "openssl", "s_client", "-tls1_2", "-verify_return_error", "-connect"]);
+    openssl.arg(to.to_string()).arg("-CAfile").arg(ca.join("ca.crt"));
+    if let Some(dir) = certificate {
+        openssl.arg("-cert").arg(dir.join("tls.crt")).arg("-key").arg(dir.join("tls.key"));
+    }
+    let output = run(openssl.stdin(Stdio::null()));
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A directory with these files.

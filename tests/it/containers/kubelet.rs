@@ -22,6 +22,8 @@ pub struct Verdict {
     pub started: bool,
     /// The container is ready.
     pub ready: bool,
+    /// What the readiness probe said each time that the container ceased to be ready.
+    pub lapses: Vec<String>,
     /// Why the kubelet would have restarted the container, if it would have.
     pub restart: Option<String>,
     /// The last answer of each probe.
@@ -117,7 +119,10 @@ impl Target {
                     match index {
                         0 => verdict.started = answer.is_ok(),
                         1 if answer.is_ok() => verdict.ready = true,
-                        1 if has_failed => verdict.ready = false,
+                        1 if has_failed && verdict.ready => {
+                            verdict.ready = false;
+                            verdict.lapses.push(said.clone());
+                        }
                         _ => {}
                     }
                     if index != 1 && has_failed {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::load::{Load, assert_keys, assert_none_lost, write_keys};
-use super::{formed, in_every_version};
+use super::{come_back, formed, in_every_version};
 
 const KEYS: usize = 300;
 
@@ -12,12 +12,7 @@ fn six_containers_form_and_come_back_on_new_addresses_and_without_a_volume() {
     in_every_version(|set| {
         let mut set = formed(set);
         write_keys(&set, KEYS);
-        for ended in set.delete_all() {
-            assert_eq!(ended.code, 0, "{}: {}", set.version, ended.log);
-        }
-        set.create_all();
-        set.wait_whole();
-        assert_keys(&set, KEYS);
+        come_back(&mut set, KEYS);
 
         let lost = set.pods[&4].ask(&["CLUSTER", "MYID"]).expect("its id");
         set.delete(4);

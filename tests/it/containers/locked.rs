@@ -2,17 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use crate::manifests::make_secret;
 use crate::manifests::rendered::files_of;
 use crate::support::engine::{Network, versions};
-use crate::support::process::run;
 
-use super::access::{USERS, written};
+use super::access::{USERS, handshake, written};
 use super::load::{assert_keys, write_keys};
 use super::set::{PORT, ask};
-use super::{Rendered, Set, each_version, formed};
+use super::{Rendered, Set, come_back, each_version, formed};
 
 const KEYS: usize = 100;
 const BUS_PORT: u16 = PORT + 10_000;
@@ -30,7 +28,7 @@ fn each(overlay: &str, secrets: &[&str], check: impl Fn(Set) + Sync) {
 }
 
 /// What every locked set can do: exec probes answer, a master hands over, and all come back.
-fn lives(mut set: Set) -> Set {
+pub fn lives(mut set: Set) -> Set {
     write_keys(&set, KEYS);
     for pod in set.pods.values() {
         for (probe, said) in [("ready", "ready: "), ("live", "live: "), ("startup", "started: ")] {
@@ -44,10 +42,7 @@ fn lives(mut set: Set) -> Set {
     assert!(log.contains(" has taken over: "), "{}: {log}", set.version);
     set.wait_whole();
     assert_keys(&set, KEYS);
-    set.delete_all();
-    set.create_all();
-    set.wait_whole();
-    assert_keys(&set, KEYS);
+    come_back(&mut set, KEYS);
     set
 }
 
@@ -57,18 +52,6 @@ fn is_private(set: &Set, file: &str) {
     let container = &set.pods[&0].container;
     let mode = container.exec(&["stat", "--dereference", "--format=%A %g", file]);
     assert_eq!(mode.as_deref(), Ok("-r--r----- 999"), "{file} on {}", set.version);
-}
-
-/// Whether a TLS 1.2 handshake with a server comes to its end, with the certificate in `dir` or
-/// without one. (In TLS 1.3 a client is refused only after the handshake.)
-fn shakes_hands(to: SocketAddr, ca: &Path, certificate: Option<&Path>) -> bool {
-    let mut openssl = Command::new("timeout");
-    openssl.args(["20", "openssl", "s_client", "-tls1_2", "-verify_return_error", "-connect"]);
-    openssl.arg(to.to_string()).arg("-CAfile").arg(ca.join("ca.crt"));
-    if let Some(dir) = certificate {
-        openssl.arg("-cert").arg(dir.join("tls.crt")).arg("-key").arg(dir.join("tls.key"));
-    }
-    run(openssl.stdin(std::process::Stdio::null())).status.success()
 }
 
 /// Nothing but TLS with a certificate of the own CA gets in, on either port.
@@ -81,9 +64,9 @@ fn speaks_tls_only(set: &Set, foreign: &Path) {
     for port in [PORT, BUS_PORT] {
         let to = SocketAddr::new(pod.ip, port);
         let what = format!("port {port} on {}", set.version);
-        assert!(shakes_hands(to, ours, Some(ours)), "{what}: our own certificate");
-        assert!(!shakes_hands(to, ours, None), "{what}: no certificate");
-        assert!(!shakes_hands(to, ours, Some(foreign)), "{what}: a certificate of another CA");
+        assert_ne!(handshake(to, ours, Some(ours)), None, "{what}: our own certificate");
+        assert_eq!(handshake(to, ours, None), None, "{what}: no certificate");
+        assert_eq!(handshake(to, ours, Some(foreign)), None, "{what}: one of another CA");
     }
     is_private(set, "/tls/tls.key");
     // As the documents say it.

@@ -11,7 +11,7 @@ use crate::support::engine::{Network, versions};
 
 use super::load::{assert_keys, write_keys};
 use super::set::PORT;
-use super::{LIMIT, Rendered, Set, each_version};
+use super::{LIMIT, Rendered, Set, come_back, each_version};
 
 const KEYS: usize = 200;
 
@@ -79,10 +79,7 @@ fn cluster_of_fix_ip_goes_over_by_a_rolling_update_and_then_survives_new_address
         }
         set.wait_whole();
         assert_keys(&set, KEYS);
-        set.delete_all();
-        set.create_all();
-        set.wait_whole();
-        assert_keys(&set, KEYS);
+        come_back(&mut set, KEYS);
     });
 }
 
@@ -139,10 +136,7 @@ fn go_over(set: &mut Set, ours: &Rendered) {
         set.pods.values().map(|pod| pod.ask(&["CLUSTER", "MYID"]).expect("its id")).collect()
     };
     let before = ids(set);
-    set.delete_all();
     set.rendered = ours.clone();
-    set.create_all();
-    set.wait_whole();
-    assert_keys(set, KEYS);
+    come_back(set, KEYS);
     assert_eq!(ids(set), before, "{}", set.version);
 }

@@ -6,7 +6,7 @@ use crate::manifests::own;
 use crate::support::engine::{Network, versions};
 
 use super::load::{assert_keys, write_keys};
-use super::{Rendered, Set, each_version, formed};
+use super::{Rendered, Set, come_back, each_version, formed};
 
 const KEYS: usize = 100;
 
@@ -20,10 +20,7 @@ fn each(overlay: &str, network: fn() -> Network, check: impl Fn(Set) + Sync) {
 fn keeps_its_keys_on_new_addresses(set: Set) -> Set {
     let mut set = formed(set);
     write_keys(&set, KEYS);
-    set.delete_all();
-    set.create_all();
-    set.wait_whole();
-    assert_keys(&set, KEYS);
+    come_back(&mut set, KEYS);
     set
 }
 

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::manifests::rendered::{Container as Spec, PodSpec, Rendered, SecretVolume};
+use crate::manifests::rendered::{Container as Spec, Files, PodSpec, Rendered};
 use crate::support::view::View;
 use crate::support::wait::wait_ok;
 
@@ -20,6 +20,7 @@ use crate::support::engine::{Container, Network};
 
 use super::access::{Access, USERS};
 use super::kubelet::Kubelet;
+use super::secret;
 
 /// The port that every manifest has.
 pub const PORT: u16 = 6379;
@@ -38,8 +39,8 @@ pub struct Pod {
     /// Its container.
     pub container: Container,
     access: Option<Arc<Access>>,
-    /// Its directories that live as long as it does.
-    _scratch: TempDir,
+    /// Its directories that live as long as it does, each under the name of its volume.
+    scratch: TempDir,
 }
 
 /// A StatefulSet. Dropping it removes all of it.
@@ -103,8 +104,28 @@ impl Set {
         let container = Container::start(&what, &args).expect("the container starts");
         let kubelet = Some(Kubelet::watch(&container.id, ip, spec));
         let access = self.access.clone();
-        let pod = Pod { ordinal, ip, kubelet, container, access, _scratch: scratch };
+        let pod = Pod { ordinal, ip, kubelet, container, access, scratch };
         self.pods.insert(ordinal, pod);
+    }
+
+    /// Replaces what is in a Secret and what the pods have of it, at once, where the kubelet would
+    /// take a minute or two. The tests themselves get in with what is new.
+    pub fn renew(&mut self, name: &str, files: Files) {
+        self.rendered.secrets.insert(name.to_owned(), files);
+        self.access = Access::of(&self.rendered).map(Arc::new);
+        let spec = &self.rendered.set.spec.template.spec;
+        let volumes = spec.volumes.iter().filter_map(|volume| {
+            let secret = volume.secret.as_ref().filter(|secret| secret.secret_name == name)?;
+            Some((&volume.name, secret))
+        });
+        for pod in self.pods.values_mut() {
+            pod.access.clone_from(&self.access);
+            for (volume, secret) in volumes.clone() {
+                let path = pod.scratch.path().join(volume);
+                let files = &self.rendered.secrets[name];
+                secret::put(&path, secret, files, spec.security_context.fs_group);
+            }
+        }
     }
 
     /// Deletes a pod as Kubernetes does: SIGTERM, the grace period, SIGKILL, gone.
@@ -271,33 +292,13 @@ impl Set {
                 fs::set_permissions(path.join(name), mode).expect("it is ours");
             }
         } else if let Some(secret) = secret {
-            mount_secret(&path, secret, &self.rendered, pod.security_context.fs_group);
+            let files = self.rendered.secrets.get(&secret.secret_name).expect("it is there");
+            secret::put(&path, secret, files, pod.security_context.fs_group);
         } else {
             own(&path, pod.security_context.fs_group);
         }
         path
     }
-}
-
-/// Fills the directory of a Secret's volume as the kubelet does: files of root and the group of the
-/// pod, which may read whatever the mode says, behind links that change all at once.
-fn mount_secret(path: &Path, volume: &SecretVolume, rendered: &Rendered, group: Option<u32>) {
-    let secret = rendered.secrets.get(&volume.secret_name).expect("the Secret is there");
-    let names: Vec<(&str, &str)> = match &volume.items[..] {
-        [] => secret.keys().map(|name| (name.as_str(), name.as_str())).collect(),
-        items => items.iter().map(|item| (item.key.as_str(), item.path.as_str())).collect(),
-    };
-    let of_now = path.join("..of-now");
-    fs::create_dir(&of_now).expect("the test's directory is writable");
-    let mode = volume.default_mode.unwrap_or(0o644) | group.map_or(0, |_| 0o440);
-    for (key, name) in names {
-        let file = of_now.join(name);
-        fs::write(&file, &secret[key]).expect("the test's directory is writable");
-        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("it is ours");
-        chown(&file, Some(0), group).expect("the tests run as root where there is an engine");
-        symlink(Path::new("..data").join(name), path.join(name)).expect("it is ours");
-    }
-    symlink("..of-now", path.join("..data")).expect("it is ours");
 }
 
 /// Gives a volume to a group as `fsGroup` does with `OnRootMismatch`: all that is in it, where the

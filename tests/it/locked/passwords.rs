@@ -83,6 +83,17 @@ fn missing_password_is_said_so() {
 }
 
 #[test]
+fn refused_login_is_no_silence_where_another_address_of_the_server_leads_nowhere() {
+    let mut fleet = alone(&any_server());
+    fs::write(file(&fleet, "password"), "another").unwrap();
+    let pod = &mut fleet.pods[0];
+    // As by default in a pod without IPv6. The address is nobody's (RFC 3849).
+    pod.conf.push(format!("bind {} -2001:db8::1", pod.ip));
+    pod.start();
+    wait_doubt(&fleet.pods[0], &["our login is refused: WRONGPASS"]);
+}
+
+#[test]
 fn password_with_anything_in_it_is_read_from_a_file() {
     let server = any_server();
     for secret in [
