@@ -33,14 +33,17 @@ pub fn is_calm(calm: Duration, settings: &Settings) -> bool {
 }
 
 /// Adds the step to a plan that has nothing else to do. All pods of the cluster must answer, see each
-/// other well, agree about who has the slots, and none of them may be about to leave.
+/// other well, agree about who has the slots, and none of them may be about to leave, nor have a slot
+/// on its way: a failover drops the marks of the master's, and keys that have moved look as if gone.
 pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     let (own, pods) = (&view.own.table, view.pods());
     let Some(master) = successor_at_home(own, settings) else { return };
     let expected = settings.shape.and_then(|shape| usize::try_from(shape.expected()).ok());
     let all_well = pods.iter().all(|pod| {
         let agrees = pod.table.find(master).is_some_and(|line| !line.slots.is_empty());
-        agrees && pod.table.nodes().all(is_healthy) && !pod.table.me().flags.nofailover
+        let me = pod.table.me();
+        let at_rest = me.migrating.is_empty() && me.importing.is_empty() && !me.flags.nofailover;
+        agrees && pod.table.nodes().all(is_healthy) && at_rest
     });
     if all_well && expected == Some(pods.len()) && is_calm(view.past.calm, settings) {
         plan.steps.push(Step::TakeHome { master });

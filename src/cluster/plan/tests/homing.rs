@@ -23,6 +23,17 @@ fn after(calm_s: u64, view: View) -> Plan {
     Plan::new(&calm_for(calm_s, view), &settings)
 }
 
+/// The same, where what a peer says of itself differs in this.
+fn with_own_line(peer: usize, change: impl FnOnce(&mut Node)) -> View {
+    let mut view = scene(SWAPPED);
+    let report = view.peers[peer].answer.as_mut().expect("it answers");
+    let mut me = report.table.me().clone();
+    change(&mut me);
+    let nodes = std::iter::once(me).chain(report.table.others().iter().cloned());
+    report.table = Table::new(nodes.collect()).expect("a table");
+    view
+}
+
 #[test]
 fn first_master_takes_its_slots_back_when_all_is_calm() {
     assert_eq!(after(30, scene(SWAPPED)).steps, [Step::TakeHome { master: id(3) }]);
@@ -63,15 +74,12 @@ fn nobody_goes_home_while_anything_is_wrong_anywhere() {
     let mut silent = scene(SWAPPED);
     silent.peers[4].answer = Err(Failure::Silent("timed out".to_owned()));
     let failing = scene(&SWAPPED.replace("1,2,3,5", "1,2,3,5 sees=5:fail"));
-    let mut leaving = scene(SWAPPED);
-    let report = leaving.peers[0].answer.as_mut().expect("it answers");
-    let mut me = report.table.me().clone();
-    me.flags.nofailover = true;
-    let nodes = std::iter::once(me).chain(report.table.others().iter().cloned());
-    report.table = Table::new(nodes.collect()).expect("a table");
+    let leaving = with_own_line(0, |me| me.flags.nofailover = true);
+    let giving = with_own_line(2, |me| me.migrating.push((7, id(1))));
+    let taking = with_own_line(0, |me| me.importing.push((7, id(3))));
     let mut unlinked = scene(SWAPPED);
     unlinked.own.replication.role = Role::Replica { link_up: false, synced_once: true };
-    for view in [missing, silent, failing, leaving, unlinked] {
+    for view in [missing, silent, failing, leaving, giving, taking, unlinked] {
         let plan = after(1000, view);
         assert!(!plan.steps.iter().any(|step| matches!(step, Step::TakeHome { .. })), "{plan:?}");
     }
