@@ -1,4 +1,4 @@
-//! Rows h to j: what writers notice of a rolling restart, and how long it takes to stop everything.
+//! Rows l to n: what writers notice of a rolling restart, and how long it takes to stop everything.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A pod that is told to stop leaves no gap: its replica takes over first, whatever else is wrong
-//! a replica that cannot is not waited for, and the signal passes in the end.
+//! A pod that is told to stop leaves no gap: its replica takes over first. Whatever is wrong, a
+//! replica that cannot is not waited for, and the signal passes in the end.
 
 mod alone;
 mod clients;

@@ -13,7 +13,15 @@ fn stop_together(fleet: &mut Fleet, ordinals: &[usize]) -> Duration {
     for ordinal in ordinals {
         assert_eq!(fleet.pods[*ordinal].wait_exit(LIMIT).code(), Some(0));
     }
-    start.elapsed()
+    let took = start.elapsed();
+    for pod in ordinals.iter().map(|ordinal| &fleet.pods[*ordinal]) {
+        // Neither the time of a whole hand-over nor that of one order was used up on somebody who
+        // leaves too.
+        for late in ["has not taken over: not within ", "the hand-over has not ended within "] {
+            assert!(!pod.log().contains(late), "{late:?} is in the log of {}", pod.name());
+        }
+    }
+    took
 }
 
 #[track_caller]

@@ -143,6 +143,8 @@ fn failover_that_is_under_way_already_is_the_only_one() {
     fleet.pods[successor].redis(&["CLUSTER", "FAILOVER"]).unwrap();
     assert!(stop(&mut fleet.pods[0]).0.success());
     assert_eq!(role(&fleet.pods[successor]).unwrap(), "master");
+    let elections = fleet.pods[successor].log().matches("Failover election won").count();
+    assert_eq!(elections, 1);
     fleet.pods[0].start();
     fleet.wait_whole(LIMIT);
     assert_keys(&fleet);
