@@ -30,7 +30,7 @@ use crate::handover::notice::Notice;
 use crate::handover::{self, Handover};
 use crate::http;
 use crate::init::Handle;
-use crate::redis::Dialer;
+use crate::redis::{Connection, Dialer};
 use crate::telemetry::metrics::Metrics;
 
 /// The pause before what panicked is started anew.
@@ -116,7 +116,7 @@ impl Agent {
             () = keeper.keep() => {}
             _ = self.notice.given() => {}
         }
-        self.handover().leave().await;
+        self.handover(keeper.connection()).leave().await;
         keeper.see_off().await;
     }
 
@@ -146,10 +146,10 @@ impl Agent {
         }
     }
 
-    fn handover(&self) -> Handover {
+    fn handover(&self, own: Option<Connection>) -> Handover {
         let (config, server) = (&self.config, &self.server);
         let dialer = Dialer::new(&config.login, server);
-        let eyes = handover::look::Look::new(server, dialer, config.pod_ip);
+        let eyes = handover::look::Look::new(server, dialer, config.pod_ip, own);
         let (board, metrics) = (self.board.clone(), self.metrics.clone());
         let notice = Arc::clone(&self.notice);
         Handover::new(notice, eyes, board, metrics, server.manual_failover_timeout)

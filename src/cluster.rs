@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use crate::board::Board;
 use crate::config::server::ServerConfig;
 use crate::health::{Membership, Phase, Role};
-use crate::redis::Failure;
+use crate::redis::{Connection, Failure};
 use crate::status::{Held, Status};
 use crate::telemetry::metrics::Metrics;
 
@@ -130,6 +130,11 @@ impl Keeper {
             ready: None,
             confirmed: false,
         }
+    }
+
+    /// The connection to the own server, for who goes on after the keeper.
+    pub fn connection(&self) -> Option<Connection> {
+        self.observer.own_kept()
     }
 
     /// Rounds without end.

@@ -11,6 +11,7 @@
 //! After the replica has taken over, the own server goes on answering for a moment, so that a
 //! client of the cluster is sent on (`MOVED`) and not refused.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::board::Board;
+use crate::health::Answer;
 use crate::nodes_conf::NodeId;
 use crate::status;
 use crate::telemetry::metrics::Metrics;
@@ -26,7 +28,7 @@ pub mod look;
 pub mod notice;
 pub mod plan;
 
-use look::{Connections, Look};
+use look::{Connections, Look, Short};
 use notice::Notice;
 use plan::{Go, Moment, Step, Successor, Unfit};
 
@@ -58,8 +60,15 @@ struct Course {
     said: String,
     shown: status::Handover,
     begun: Instant,
-    /// The last look found [`Unfit::Relinking`].
-    relinking: bool,
+    /// What the last look found that is waited for.
+    waits: Option<Discriminant<Unfit>>,
+    looks: usize,
+}
+
+impl Course {
+    fn begins(&self) -> bool {
+        self.begun.elapsed() < BEGINNING
+    }
 }
 
 impl Handover {
@@ -85,18 +94,23 @@ impl Handover {
             said: String::new(),
             shown: status::Handover::default(),
             begun: now,
-            relinking: false,
+            waits: None,
+            looks: 0,
         };
         while let Some(deadline) = self.notice.deadline() {
             let (step, connections) = self.next(&course, deadline).await;
+            course.looks += 1;
             match step {
                 Step::Go(go) => {
                     self.go_without(&mut course, &go);
                     break;
                 }
                 Step::Wait(why) => {
-                    course.relinking = why == Unfit::Relinking;
-                    self.say(&mut course, &format!("waits with the hand-over: {why}"));
+                    let kind = discriminant(&why);
+                    // Once, however far behind it is at each look.
+                    if course.waits.replace(kind) != Some(kind) {
+                        self.say(&mut course, &format!("waits with the hand-over: {why}"));
+                    }
                     sleep(PAUSE).await;
                 }
                 Step::Order(successor) => {
@@ -117,8 +131,9 @@ impl Handover {
                     left: deadline.saturating_duration_since(Instant::now()),
                     tried: &course.tried,
                     in_flight: ordered.is_some_and(|(_, at)| at.elapsed() < self.in_flight),
-                    begins: course.begun.elapsed() < BEGINNING,
-                    relinking: course.relinking,
+                    begins: course.begins(),
+                    first: course.looks == 0,
+                    relinking: course.waits == Some(discriminant(&Unfit::Relinking)),
                 };
                 (Step::new(&view, &moment), connections)
             }
@@ -160,7 +175,12 @@ impl Handover {
                     return true;
                 }
                 self.notice.note_order(None);
-                course.tried.push((successor.id, short.to_string()));
+                if matches!(short, Short::Refused(Answer::Other(_))) && course.begins() {
+                    // It has perhaps lost its link to us just now, for a moment.
+                    sleep(PAUSE).await;
+                } else {
+                    course.tried.push((successor.id, short.to_string()));
+                }
                 false
             }
         }

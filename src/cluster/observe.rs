@@ -55,6 +55,17 @@ impl Observer {
         }
     }
 
+    /// The same, over a connection to the own server that another one has made: a server whose clients
+    /// are full takes no new one.
+    pub fn over(self, own: Option<Connection>) -> Observer {
+        Observer { own, ..self }
+    }
+
+    /// The connection to the own server, where there is one.
+    pub fn own_kept(&self) -> Option<Connection> {
+        self.own.clone()
+    }
+
     /// Asks the own server one thing.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -17,7 +17,7 @@ use crate::health::{Answer, Role};
 use crate::nodes_conf::{Node, NodeId};
 use crate::redis::{Connection, Dialer, Failure};
 
-use super::plan::{Reply, Said, Successor, View, too_few_voters};
+use super::plan::{Reply, Said, Successor, View, candidates, too_few_voters};
 
 /// How long a replica is waited for. One that hangs would cost five seconds of paused writes if it
 /// were told to take over, so it is asked first; longer than this, and the end of a whole cluster
@@ -27,8 +27,10 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// The pause between two looks at whether we have become a replica.
 const FLIP_PAUSE: Duration = Duration::from_millis(2);
 
-/// The pause between two looks at a replica that takes over.
-const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
+/// The pauses between two looks at a replica that takes over: the first, which is doubled, and the
+/// longest. One that is told to stop meanwhile shows it only until its server saves, and is silent.
+const SUCCESSOR_PAUSE: Duration = Duration::from_millis(10);
+const SUCCESSOR_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// The eyes of a server that leaves.
 pub struct Look {
@@ -76,10 +78,16 @@ impl Short {
 }
 
 impl Look {
-    /// Looks at the server with this configuration, and speaks to its replicas alike.
-    pub fn new(server: &ServerConfig, dialer: Dialer, own_ip: Option<IpAddr>) -> Look {
+    /// Looks at the server with this configuration, over this connection where there is one, and speaks
+    /// to its replicas alike.
+    pub fn new(
+        server: &ServerConfig,
+        dialer: Dialer,
+        own_ip: Option<IpAddr>,
+        own: Option<Connection>,
+    ) -> Look {
         let (cluster, info) = (server.word("CLUSTER"), server.word("INFO"));
-        let own = Observer::new(server, dialer.clone(), own_ip, None);
+        let own = Observer::new(server, dialer.clone(), own_ip, None).over(own);
         Look { own, is_announced: false, peers: Peers { dialer, cluster, info } }
     }
 
@@ -90,21 +98,22 @@ impl Look {
     pub async fn all(&mut self) -> Result<(View, Connections), Failure> {
         let own = self.own.own_table().await?;
         self.announce().await;
-        let mut replies = Vec::new();
+        let (mut replicas, mut connections) = (Vec::new(), Connections::new());
         if !own.me().slots.is_empty() {
-            let replicas = own.others().iter().filter(|node| node.master == Some(own.id()));
-            replies = join_all(replicas.map(|node| self.peers.ask_replica(node))).await;
-            replies.sort_by_key(|(reply, _)| reply.id);
+            let peers = &self.peers;
+            let asked = candidates(&own).map(|node| peers.ask_replica(node));
+            let mut asked: FuturesUnordered<_> = asked.collect();
+            while let Some((mut reply, connection)) = asked.next().await {
+                if let Ok(said) = &mut reply.answer {
+                    // Right after each, so that none is ahead, nor behind for another one's silence.
+                    said.source = replies::stream(&self.own.info_own("replication").await?);
+                }
+                connections.extend(connection.map(|connection| (reply.id, connection)));
+                replicas.push(reply);
+            }
         }
-        // Asked last, so that no replica is ahead of it.
-        let stream = replies::stream(&self.own.info_own("replication").await?);
-        let mut connections = Connections::new();
-        let mut replicas = Vec::new();
-        for (reply, connection) in replies {
-            connections.extend(connection.map(|connection| (reply.id, connection)));
-            replicas.push(reply);
-        }
-        Ok((View { table: own, stream, replicas }, connections))
+        replicas.sort_by_key(|reply| reply.id);
+        Ok((View { table: own, replicas }, connections))
     }
 
     /// Sets the flag `nofailover` on the own server, so that a peer which leaves too does not hand
@@ -174,7 +183,8 @@ impl Peers {
             let (nodes, info) =
                 tokio::join!(connection.text(&nodes), connection.text(&replication));
             let (table, stream) = (table(&nodes?)?, replies::stream(&info?));
-            Ok((Said { at, table, stream }, connection))
+            let source = stream.clone();
+            Ok((Said { at, table, stream, source }, connection))
         };
         let silent = |_| Err(Failure::late("reply", PATIENCE));
         timeout(PATIENCE, asked).await.unwrap_or_else(silent)
@@ -184,9 +194,11 @@ impl Peers {
     /// any more. One that is only silent may.
     async fn until_lost(&self, successor: &Successor, connection: &Connection) -> Short {
         let mut connection = Some(connection.clone());
-        let mut had_few = false;
+        let (mut had_few, mut leaves) = (false, false);
+        let mut pause = SUCCESSOR_PAUSE;
         loop {
-            sleep(SUCCESSOR_PAUSE).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(SUCCESSOR_PAUSE_MAX);
             let (answer, kept) = match &connection {
                 Some(kept) => (self.table_of(kept).await, connection.clone()),
                 None => match timeout(PATIENCE, self.dialer.connect_peer(successor.at)).await {
@@ -198,9 +210,11 @@ impl Peers {
             let was_connected = connection.is_some();
             connection = kept;
             match answer {
+                None if leaves => return Short::Ended(Failure::late("reply", PATIENCE)),
                 // Silent: it hangs, or the network does.
                 None => {}
                 Some(Ok(table)) if table.id() == successor.id => {
+                    leaves = table.me().flags.nofailover;
                     let few = too_few_voters(&table);
                     if let Some((linked, masters)) = few
                         && had_few

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cluster::model::{Table, is_healthy};
 use crate::cluster::replies::Stream;
 use crate::health::Answer;
-use crate::nodes_conf::NodeId;
+use crate::nodes_conf::{Node, NodeId};
 use crate::redis::Failure;
 
 /// How far a replica may be behind when it is told to take over, in bytes: writes pause for as long
@@ -30,9 +30,7 @@ pub const OPEN_SLOTS_TIME: Duration = Duration::from_secs(5);
 pub struct View {
     /// Its view of the cluster.
     pub table: Table,
-    /// What it sends to its replicas.
-    pub stream: Stream,
-    /// Its replicas, in the order of their ids.
+    /// What its [`candidates`] said, in the order of their ids.
     pub replicas: Vec<Reply>,
 }
 
@@ -54,6 +52,8 @@ pub struct Said {
     pub table: Table,
     /// What it has of its master's stream.
     pub stream: Stream,
+    /// What the own server sent to its replicas, right after that.
+    pub source: Stream,
 }
 
 /// What the step depends on besides what was seen.
@@ -67,6 +67,8 @@ pub struct Moment<'a> {
     pub in_flight: bool,
     /// It has only just begun.
     pub begins: bool,
+    /// This is the first look.
+    pub first: bool,
     /// The last look found [`Unfit::Relinking`].
     pub relinking: bool,
 }
@@ -115,13 +117,17 @@ pub enum Unfit {
     Other(NodeId),
     /// It does not call itself a replica of ours.
     NotOurs,
+    /// The same, but one of us has perhaps not heard yet who its master is now.
+    Turning,
     /// It has the flag `nofailover`: it leaves as well, or its owner wants it so.
     Leaving,
     /// The same, but it may have the flag for a moment only, since it has just found its master again.
     Shielded,
     /// Too few masters are linked to it for an election: so many of so many.
     NoMajority(usize, usize),
-    /// It has too few links for an election, perhaps only for a moment.
+    /// It is not linked to us, and would refuse.
+    Unlinked,
+    /// It is not linked to us or to too few for an election, perhaps only for a moment.
     Relinking,
     /// It seems to be there again; one more look tells.
     Relinked,
@@ -143,12 +149,18 @@ pub enum Unfit {
     OpenSlots(usize),
     /// The own server runs a script, or is silent, and answers later.
     OwnServer(Failure),
+    /// The own server is a replica, and was perhaps told to take over a moment ago.
+    OwnTurn,
 }
 
 impl Step {
     /// The next step of a server that answered.
     pub fn new(view: &View, moment: &Moment<'_>) -> Step {
-        if view.table.me().slots.is_empty() || view.table.me().flags.replica {
+        let (me, in_time) = (view.table.me(), moment.left >= TIME_MIN);
+        if me.flags.replica && moment.first && in_time {
+            return Step::Wait(Unfit::OwnTurn);
+        }
+        if me.slots.is_empty() || me.flags.replica {
             return Step::Go(Go::NothingToHandOver);
         }
         if moment.in_flight {
@@ -161,7 +173,6 @@ impl Step {
                 Err(why) => unfit.push((reply.id, why)),
             }
         }
-        let in_time = moment.left >= TIME_MIN;
         if !in_time {
             unfit.extend(fit.drain(..).map(|late: Successor| (late.id, Unfit::NoTime)));
         }
@@ -198,7 +209,8 @@ impl Unfit {
     fn may_pass(&self) -> bool {
         matches!(
             self,
-            Unfit::Relinking
+            Unfit::Turning
+                | Unfit::Relinking
                 | Unfit::Relinked
                 | Unfit::Loading
                 | Unfit::Syncing
@@ -224,14 +236,15 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
         return Err(Unfit::Other(me.id));
     }
     if !me.flags.replica || me.master != Some(view.table.id()) {
-        return Err(Unfit::NotOurs);
+        return Err(if moment.begins { Unfit::Turning } else { Unfit::NotOurs });
     }
     if me.flags.nofailover {
         return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });
     }
-    if let Some((linked, masters)) = too_few_voters(&said.table) {
-        let few = Unfit::NoMajority(linked, masters);
-        return Err(if moment.begins { Unfit::Relinking } else { few });
+    let few = too_few_voters(&said.table).map(|(linked, all)| Unfit::NoMajority(linked, all));
+    let linked = said.table.find(view.table.id()).is_some_and(is_healthy);
+    if let Some(why) = few.or((!linked).then_some(Unfit::Unlinked)) {
+        return Err(if moment.begins { Unfit::Relinking } else { why });
     }
     if moment.relinking {
         return Err(Unfit::Relinked);
@@ -240,14 +253,22 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
         return Err(Unfit::Syncing);
     }
     // Replication knows no ids: whoever has our old address may be followed in our place.
-    if said.stream.id != view.stream.id {
+    if said.stream.id != said.source.id {
         return Err(Unfit::OtherStream);
     }
-    let lag_bytes = view.stream.offset.saturating_sub(said.stream.offset);
+    let lag_bytes = said.source.offset.saturating_sub(said.stream.offset);
     if lag_bytes > LAG_MAX {
         return Err(Unfit::Behind(lag_bytes));
     }
     Ok(Successor { id: reply.id, at: said.at, lag_bytes })
+}
+
+/// Who may have the data of the server with this table: its replicas, and those of a master that has
+/// lost its slots. If it has lost them to this one a moment ago, they follow this one next.
+pub fn candidates(table: &Table) -> impl Iterator<Item = &Node> {
+    let has_lost = |master| table.find(master).is_some_and(|node| node.slots.is_empty());
+    let follows = move |master| master == table.id() || has_lost(master);
+    table.others().iter().filter(move |node| node.master.is_some_and(follows))
 }
 
 /// How many slots are on their way to or from the server with this table.
@@ -297,12 +318,14 @@ impl fmt::Display for Unfit {
         match self {
             Unfit::NoAnswer(failure) => write!(f, "{failure}"),
             Unfit::Other(id) => write!(f, "is not where {id} answers"),
-            Unfit::NotOurs => f.write_str("is no replica of this node any more"),
+            Unfit::NotOurs => f.write_str("is no replica of this node"),
+            Unfit::Turning => f.write_str("is no replica of this node, perhaps not yet"),
             Unfit::Leaving => f.write_str("leaves too, or is set not to take over"),
             Unfit::Shielded => f.write_str("is set not to take over, perhaps for a moment"),
             Unfit::NoMajority(linked, masters) => {
                 write!(f, "is linked to {linked} of {masters} masters, too few to elect it")
             }
+            Unfit::Unlinked => f.write_str("has no link to this node's bus, and would refuse"),
             Unfit::Relinking | Unfit::Relinked => {
                 f.write_str("has too few links to masters, perhaps for a moment")
             }
@@ -315,6 +338,9 @@ impl fmt::Display for Unfit {
             Unfit::NoTime => f.write_str("could, but it is too late"),
             Unfit::OpenSlots(open) => {
                 write!(f, "{open} slots are being moved to or from this node")
+            }
+            Unfit::OwnTurn => {
+                f.write_str("this node was perhaps told to take over a moment ago itself")
             }
             Unfit::OwnServer(failure) => write!(f, "waits for the own server, which {failure}"),
         }

@@ -37,7 +37,8 @@ fn stream(offset: u64) -> Stream {
 
 /// What the replica says, having so much of the stream.
 fn said(letter: char, offset: u64) -> Said {
-    Said { at: at(letter), table: table(letter, ""), stream: stream(offset) }
+    let (stream, source) = (stream(offset), stream(5000));
+    Said { at: at(letter), table: table(letter, ""), stream, source }
 }
 
 fn reply(letter: char, answer: Result<Said, Failure>) -> Reply {
@@ -61,14 +62,20 @@ fn refused() -> Failure {
 
 /// The step of the master `a`, whose stream is at 5000, with time enough.
 fn step(replicas: Vec<Reply>) -> Step {
-    step_at(
-        replicas,
-        &Moment { left: LONG, tried: &[], in_flight: false, begins: false, relinking: false },
-    )
+    step_at(replicas, &LATER)
 }
 
+const LATER: Moment = Moment {
+    left: LONG,
+    tried: &[],
+    in_flight: false,
+    begins: false,
+    first: false,
+    relinking: false,
+};
+
 fn step_at(replicas: Vec<Reply>, moment: &Moment<'_>) -> Step {
-    Step::new(&View { table: table('a', ""), stream: stream(5000), replicas }, moment)
+    Step::new(&View { table: table('a', ""), replicas }, moment)
 }
 
 fn order(letter: char, lag_bytes: u64) -> Step {
@@ -103,11 +110,69 @@ fn one_that_can_is_told_whatever_is_wrong_with_the_other() {
 
 #[test]
 fn nothing_is_handed_over_without_slots_or_replicas() {
-    let of = |letter, replicas| View { table: table(letter, ""), stream: stream(0), replicas };
-    let moment =
-        Moment { left: LONG, tried: &[], in_flight: false, begins: false, relinking: false };
-    assert_eq!(Step::new(&of('b', vec![]), &moment), Step::Go(Go::NothingToHandOver));
-    assert_eq!(Step::new(&of('a', vec![]), &moment), Step::Go(Go::NoReplica));
+    let of = |letter, replicas| View { table: table(letter, ""), replicas };
+    assert_eq!(Step::new(&of('b', vec![]), &LATER), Step::Go(Go::NothingToHandOver));
+    assert_eq!(Step::new(&of('a', vec![]), &LATER), Step::Go(Go::NoReplica));
+}
+
+#[test]
+fn replica_that_was_perhaps_told_to_take_over_looks_twice_while_there_is_time() {
+    let view = View { table: table('b', ""), replicas: vec![] };
+    let first = Moment { first: true, ..LATER };
+    assert_eq!(Step::new(&view, &first), Step::Wait(Unfit::OwnTurn));
+    let late = Moment { left: TIME_MIN / 2, ..first };
+    assert_eq!(Step::new(&view, &late), Step::Go(Go::NothingToHandOver));
+    assert_eq!(step_at(vec![good('b', 5000)], &first), order('b', 0));
+}
+
+/// What `node` says, or what it has as the master of another node.
+fn with_master(table: &Table, node: char, master: Option<char>) -> Table {
+    let nodes = table.nodes().cloned().map(|mut line| {
+        if line.id == id(node) {
+            line.master = master.map(id);
+            line.flags.replica = master.is_some();
+        }
+        line
+    });
+    Table::new(nodes.collect()).unwrap()
+}
+
+#[test]
+fn replicas_of_a_master_without_slots_may_be_ours_soon() {
+    let of = |table: &Table| candidates(table).map(|node| node.id).collect::<Vec<_>>();
+    assert_eq!(of(&table('a', "")), [id('b'), id('c')]);
+    assert_eq!(of(&table('d', "")), []);
+    // `b` was a replica of `a` until it took over a moment ago.
+    let mut nodes: Vec<_> = with_master(&table('b', ""), 'b', None).nodes().cloned().collect();
+    let slots = nodes.iter_mut().find(|node| node.id == id('a')).map(|a| a.slots.split_off(0));
+    nodes
+        .iter_mut()
+        .filter(|node| node.id == id('b'))
+        .for_each(|b| b.slots = slots.clone().unwrap());
+    assert_eq!(of(&Table::new(nodes).unwrap()), [id('c')]);
+}
+
+#[test]
+fn replica_that_has_perhaps_not_heard_yet_has_a_moment() {
+    let other = || odd('b', |said| said.table = with_master(&said.table, 'b', Some('d')));
+    let begins = Moment { begins: true, ..LATER };
+    assert_eq!(step_at(vec![other()], &begins), Step::Wait(Unfit::Turning));
+    assert_eq!(step_at(vec![other(), good('c', 5000)], &begins), order('c', 0));
+    assert_eq!(step(vec![other()]), none_fit('b', Unfit::NotOurs));
+}
+
+#[test]
+fn replica_without_a_link_to_us_is_not_told_for_it_would_refuse() {
+    let unlinked = || odd('b', |said| said.table = table('b', "a"));
+    let begins = Moment { begins: true, ..LATER };
+    assert_eq!(step_at(vec![unlinked()], &begins), Step::Wait(Unfit::Relinking));
+    assert_eq!(step(vec![unlinked()]), none_fit('b', Unfit::Unlinked));
+}
+
+#[test]
+fn replica_is_behind_what_we_had_when_it_answered() {
+    let early = odd('b', |said| (said.stream, said.source) = (stream(1000), stream(1010)));
+    assert_eq!(step(vec![early, good('c', 4980)]), order('b', 10));
 }
 
 #[test]
@@ -115,33 +180,23 @@ fn what_passes_soon_is_waited_for() {
     let far = LAG_MAX + 1;
     let behind = View {
         table: table('a', ""),
-        stream: stream(far),
-        replicas: vec![odd('b', |said| said.stream.offset = 0)],
+        replicas: vec![odd('b', |said| (said.stream, said.source) = (stream(0), stream(far)))],
     };
-    let moment =
-        Moment { left: LONG, tried: &[], in_flight: false, begins: false, relinking: false };
-    assert_eq!(Step::new(&behind, &moment), Step::Wait(Unfit::Behind(far)));
+    assert_eq!(Step::new(&behind, &LATER), Step::Wait(Unfit::Behind(far)));
     for (reply, why) in [
         (reply('b', Err(Failure::Said(Answer::Loading))), Unfit::Loading),
         (odd('b', |said| said.stream.link_up = false), Unfit::Syncing),
         (odd('b', |said| said.stream.id = "two".to_owned()), Unfit::OtherStream),
     ] {
         assert_eq!(step(vec![reply.clone()]), Step::Wait(why.clone()));
-        let late = Moment {
-            left: TIME_MIN / 2,
-            tried: &[],
-            in_flight: false,
-            begins: false,
-            relinking: false,
-        };
+        let late = Moment { left: TIME_MIN / 2, ..LATER };
         assert_eq!(step_at(vec![reply], &late), none_fit('b', why));
     }
 }
 
 #[test]
 fn link_that_was_dropped_a_moment_ago_counts_once_it_is_seen_twice() {
-    let at =
-        |begins, relinking| Moment { left: LONG, tried: &[], in_flight: false, begins, relinking };
+    let at = |begins, relinking| Moment { begins, relinking, ..LATER };
     let dropped = || odd('b', |said| said.table = table('b', "ad"));
     assert_eq!(step_at(vec![dropped()], &at(true, false)), Step::Wait(Unfit::Relinking));
     assert_eq!(step_at(vec![good('b', 5000)], &at(true, true)), Step::Wait(Unfit::Relinked));
@@ -156,13 +211,8 @@ fn slots_on_their_way_are_waited_for_while_there_is_time() {
     me.migrating.push((7, id('d')));
     let others = table('a', "").others().to_vec();
     let open = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
-    let view = View { table: open, stream: stream(5000), replicas: vec![good('b', 5000)] };
-    let at = |left| {
-        Step::new(
-            &view,
-            &Moment { left, tried: &[], in_flight: false, begins: false, relinking: false },
-        )
-    };
+    let view = View { table: open, replicas: vec![good('b', 5000)] };
+    let at = |left| Step::new(&view, &Moment { left, ..LATER });
     assert_eq!(at(LONG), Step::Wait(Unfit::OpenSlots(1)));
     assert_eq!(at(OPEN_SLOTS_TIME), order('b', 0));
 }
@@ -177,7 +227,7 @@ fn replica_that_may_only_just_have_found_its_master_has_a_moment() {
             said.table = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
         })
     };
-    let at = |begins| Moment { left: LONG, tried: &[], in_flight: false, begins, relinking: false };
+    let at = |begins| Moment { begins, ..LATER };
     assert_eq!(step_at(vec![flagged()], &at(true)), Step::Wait(Unfit::Shielded));
     assert_eq!(step_at(vec![flagged()], &at(false)), none_fit('b', Unfit::Leaving));
     assert_eq!(step_at(vec![flagged(), good('c', 5000)], &at(true)), order('c', 0));
@@ -211,8 +261,7 @@ fn majority_is_most_of_the_masters_the_leaving_one_among_them() {
 #[test]
 fn whoever_was_told_in_vain_is_not_told_again() {
     let tried = [(id('b'), "it refused".to_owned())];
-    let moment =
-        Moment { left: LONG, tried: &tried, in_flight: false, begins: false, relinking: false };
+    let moment = Moment { tried: &tried, ..LATER };
     assert_eq!(step_at(vec![good('b', 5000), good('c', 1)], &moment), order('c', 4999));
     let why = Unfit::Tried("it refused".to_owned());
     assert_eq!(step_at(vec![good('b', 5000)], &moment), none_fit('b', why));
@@ -220,20 +269,13 @@ fn whoever_was_told_in_vain_is_not_told_again() {
 
 #[test]
 fn nobody_is_told_while_another_may_take_over_yet() {
-    let moment =
-        Moment { left: LONG, tried: &[], in_flight: true, begins: false, relinking: false };
+    let moment = Moment { in_flight: true, ..LATER };
     assert_eq!(step_at(vec![good('b', 5000)], &moment), Step::Wait(Unfit::InFlight));
 }
 
 #[test]
 fn nobody_is_told_when_there_is_no_time() {
-    let moment = Moment {
-        left: TIME_MIN / 2,
-        tried: &[],
-        in_flight: false,
-        begins: false,
-        relinking: false,
-    };
+    let moment = Moment { left: TIME_MIN / 2, ..LATER };
     assert_eq!(step_at(vec![good('b', 5000)], &moment), none_fit('b', Unfit::NoTime));
 }
 

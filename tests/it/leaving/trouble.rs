@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::support::process::send;
+use crate::support::process::{rest, send};
 use crate::support::server::{any_server, servers};
 
 /// A cluster in which votes are asked for and never come: both other masters hang, and nobody has
@@ -148,6 +148,37 @@ fn failover_that_is_under_way_already_is_the_only_one() {
     fleet.pods[0].start();
     fleet.wait_whole(LIMIT);
     assert_keys(&fleet);
+}
+
+#[test]
+fn link_that_the_replica_has_just_dropped_costs_no_hand_over() {
+    in_every_version(|server| {
+        let mut fleet = formed(server);
+        let successor = replica_of(&fleet, 0);
+        // Whoever is met by a node that it knows drops the link that it had to it.
+        let (ip, port) = (fleet.pods[0].ip.to_string(), fleet.pods[0].address().port().to_string());
+        fleet.pods[successor].redis(&["CLUSTER", "MEET", &ip, &port]).unwrap();
+        fleet.pods[0]
+            .redis(&["CLUSTER", "MEET", &fleet.pods[successor].ip.to_string(), &port])
+            .unwrap();
+        rest(Duration::from_millis(100));
+        assert!(stop(&mut fleet.pods[0]).0.success());
+        assert_says(&fleet.pods[0], "has taken over: ");
+    });
+}
+
+#[test]
+fn master_whose_clients_are_full_hands_over() {
+    in_every_version(|server| {
+        let mut fleet = formed(server);
+        fleet.pods[0].redis(&["CONFIG", "SET", "maxclients", "1"]).unwrap();
+        wait_ok(LIMIT, "no room for another client", || match fleet.pods[0].text(&["PING"]) {
+            Err(why) if why.contains("max number of clients") => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        assert!(stop(&mut fleet.pods[0]).0.success());
+        assert_says(&fleet.pods[0], "has taken over: ");
+    });
 }
 
 #[test]
