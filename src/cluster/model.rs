@@ -107,9 +107,12 @@ pub fn literal_ip(node: &Node) -> Option<IpAddr> {
     node.address.ip.parse().ok()
 }
 
-/// Where a node's clients reach it; `None` where its address is empty, a name, or taken out.
+/// Where a node's clients reach it; `None` where its address is empty, a name, or taken out. Without a
+/// plain port `nodes.conf` has 0 there and the other one behind it (7.2+, `clusterGenNodeDescription`).
 pub fn client_address(node: &Node) -> Option<SocketAddr> {
-    let at = SocketAddr::new(literal_ip(node)?, node.address.port);
+    let by_tls = || node.address.aux("tls-port")?.parse().ok();
+    let port = if node.address.port == 0 { by_tls()? } else { node.address.port };
+    let at = SocketAddr::new(literal_ip(node)?, port);
     (at.port() != 0 && at.ip() != NOWHERE).then_some(at)
 }
 
