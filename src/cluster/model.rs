@@ -162,7 +162,8 @@ pub struct Replication {
     pub role: Role,
     /// `master_host` of a replica: where it really looks for its master.
     pub master_host: Option<String>,
-    /// The same with `master_port`. `None`: it is no replica, or looks for a name.
+    /// The same with `master_port`, as a peer's address: where servers have two ports, with that at
+    /// which they are asked. `None`: it is no replica, or looks for a name.
     pub follows: Option<SocketAddr>,
     /// What the data consists of.
     pub stream: Stream,
@@ -237,6 +238,8 @@ pub struct View {
     pub peers: Vec<Peer>,
     /// What came before.
     pub past: Past,
+    /// How the own master refuses a login like that of the own server, which has no link to it.
+    pub refused: Option<String>,
 }
 
 /// One server that answered.

@@ -1,11 +1,10 @@
 //! Looks: at the own server, and where there is something to be done at every pod that can be
 //! found. Reads only.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::server::ServerConfig;
-use crate::config::server::dial::Dial;
+use crate::config::server::dial::{Dial, Ports};
 use crate::discovery::Finder;
 use crate::nodes_conf::NodeId;
 use crate::redis::{Connection, Dialer, Failure};
@@ -122,6 +121,11 @@ impl Observer {
         }
     }
 
+    /// Reads `INFO replication` of the own server.
+    pub fn replication(&self, info: &str) -> Replication {
+        replication_of(info, self.dialer.ports())
+    }
+
     /// The own server in full, in one round trip, or two where it refuses to read data.
     ///
     /// # Errors
@@ -154,7 +158,7 @@ impl Observer {
                 table: table(&nodes?)?,
                 state_ok: replies::state_is_ok(&state),
                 current_epoch: replies::current_epoch(&state),
-                replication: replication_of(&replication?),
+                replication: self.replication(&replication?),
                 keys,
                 serves,
             })
@@ -167,14 +171,13 @@ impl Observer {
     pub async fn view(&mut self, own: Own) -> View {
         let (found, discovery) = self.peers.find().await;
         let known = own.table.others().iter().filter_map(client_address);
-        let asked: BTreeSet<SocketAddr> = found.iter().copied().chain(known).collect();
+        let asked = self.peers.places(found.iter().copied().chain(known));
         self.peers.keep_only(&asked);
         let mut peers = self.peers.ask(&asked, &found).await;
-        if let Some(at) = told_master(&own.table, &peers).filter(|at| !asked.contains(at)) {
-            peers.extend(self.peers.ask(&BTreeSet::from([at]), &found).await);
-        }
+        let told = &self.peers.places(told_master(&own.table, &peers)) - &asked;
+        peers.extend(self.peers.ask(&told, &found).await);
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
-        View { own, discovery, peers, past: Past::default() }
+        View { own, discovery, peers, past: Past::default(), refused: None }
     }
 
     /// What turns out to be the own server under the own address.
@@ -233,12 +236,13 @@ fn told_master(own: &Table, peers: &[Peer]) -> Option<SocketAddr> {
     told.filter(|line| is_healthy(line)).find_map(client_address)
 }
 
-/// Reads `INFO replication`.
-pub fn replication_of(info: &str) -> Replication {
+/// Reads `INFO replication`. By which port a replica copies its master is a matter of
+/// `tls-replication`, so the master is at either.
+pub fn replication_of(info: &str, ports: Ports) -> Replication {
     Replication {
         role: replies::role(info),
         master_host: replies::field(info, "master_host").map(ToOwned::to_owned),
-        follows: replies::followed(info),
+        follows: replies::followed(info).map(|at| ports.place(at)),
         stream: replies::stream(info),
         down_for: replies::down_for(info),
     }

@@ -58,7 +58,14 @@ impl Peers {
     pub async fn find(&mut self) -> (BTreeSet<SocketAddr>, Discovery) {
         let Some(search) = &mut self.search else { return (BTreeSet::new(), Discovery::Off) };
         let found = search.find().await;
-        (found.addresses, found.failed.map_or(Discovery::Done, Discovery::Failed))
+        let failed = found.failed.map_or(Discovery::Done, Discovery::Failed);
+        (self.places(found.addresses), failed)
+    }
+
+    /// These addresses as [`Peers::ask`] takes them: each server at one port.
+    pub fn places(&self, all: impl IntoIterator<Item = SocketAddr>) -> BTreeSet<SocketAddr> {
+        let ports = self.dialer.ports();
+        all.into_iter().map(|at| ports.place(at)).collect()
     }
 
     /// Asks these addresses, all at once; those of another family than ours are left out. `found`:
@@ -136,7 +143,7 @@ impl Peers {
     async fn report(&self, at: SocketAddr) -> (Result<Report, Failure>, Option<Connection>) {
         let patience = match self.silent.contains(&at) {
             false => PATIENCE * 2,
-            true if self.dialer.peers_by_tls() => REPEATED_TLS_PATIENCE,
+            true if self.dialer.ports().tls => REPEATED_TLS_PATIENCE,
             true => REPEATED_PATIENCE,
         };
         let asked = async {
