@@ -1,6 +1,7 @@
 //! Looks: at the own server, and where there is something to be done at every pod that can be
 //! found. Reads only.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::server::ServerConfig;
@@ -171,11 +172,13 @@ impl Observer {
     pub async fn view(&mut self, own: Own) -> View {
         let (found, discovery) = self.peers.find().await;
         let known = own.table.others().iter().filter_map(client_address);
-        let asked = self.peers.places(found.iter().copied().chain(known));
+        let asked = self.peers.places(found.iter().copied().chain(known).collect());
         self.peers.keep_only(&asked);
         let mut peers = self.peers.ask(&asked, &found).await;
-        let told = &self.peers.places(told_master(&own.table, &peers)) - &asked;
-        peers.extend(self.peers.ask(&told, &found).await);
+        let told = told_master(&own.table, &peers).map(|at| self.peers.place(at));
+        if let Some(at) = told.filter(|at| !asked.contains(at)) {
+            peers.extend(self.peers.ask(&BTreeSet::from([at]), &found).await);
+        }
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
         View { own, discovery, peers, past: Past::default(), refused: None }
     }

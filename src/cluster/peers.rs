@@ -59,13 +59,19 @@ impl Peers {
         let Some(search) = &mut self.search else { return (BTreeSet::new(), Discovery::Off) };
         let found = search.find().await;
         let failed = found.failed.map_or(Discovery::Done, Discovery::Failed);
-        (self.places(found.addresses), failed)
+        (self.places(found.addresses.into_iter().collect()), failed)
     }
 
-    /// These addresses as [`Peers::ask`] takes them: each server at one port.
-    pub fn places(&self, all: impl IntoIterator<Item = SocketAddr>) -> BTreeSet<SocketAddr> {
-        let ports = self.dialer.ports();
-        all.into_iter().map(|at| ports.place(at)).collect()
+    /// These addresses as [`Peers::ask`] takes them: each server at one port. Once for all lists, as
+    /// it is no small function.
+    #[inline(never)]
+    pub fn places(&self, all: Vec<SocketAddr>) -> BTreeSet<SocketAddr> {
+        all.into_iter().map(|at| self.place(at)).collect()
+    }
+
+    /// The same for one.
+    pub fn place(&self, at: SocketAddr) -> SocketAddr {
+        self.dialer.ports().place(at)
     }
 
     /// Asks these addresses, all at once; those of another family than ours are left out. `found`:
