@@ -133,7 +133,7 @@ impl Agent {
 
     fn finder(&self) -> Option<Finder> {
         let (config, server) = (&self.config, &self.server);
-        let port = if server.port == 0 { server.tls_port } else { server.port };
+        let port = server.ports().asked;
         config.peers.clone().map(|peers| Finder::new(peers, port, config.pod_ip))
     }
 

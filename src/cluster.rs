@@ -9,6 +9,7 @@
 //! | [`peers`] | finds the other pods and asks them; only reads |
 //! | [`act`] | takes the steps, on the own server only |
 //! | [`shield`] | no election in the first moment without a master; pure |
+//! | [`link`] | why a replica has no link to a master that answers; one login, seldom |
 //! | [`memory`] | what is remembered between two looks |
 //! | [`hostname`] | announces the pod's name |
 //! | [`departure`] | sends SIGTERM again to a server that did not heed it |
@@ -34,6 +35,7 @@ use crate::telemetry::metrics::Metrics;
 pub mod act;
 pub mod departure;
 pub mod hostname;
+pub mod link;
 pub mod memory;
 pub mod model;
 pub mod observe;
@@ -46,6 +48,7 @@ pub mod watch;
 
 use departure::Departure;
 use hostname::Hostname;
+use link::Link;
 use memory::Memory;
 use model::{Own, Replication, Table, View};
 use observe::{NoFailover, Observer};
@@ -84,6 +87,7 @@ pub struct Keeper {
     watch: Watch,
     hostname: Hostname,
     memory: Memory,
+    link: Link,
     shield: Shield,
     /// What the last full round saw and planned.
     last: Option<(View, Plan)>,
@@ -121,6 +125,7 @@ impl Keeper {
             watch,
             hostname: Hostname::new(server),
             memory: Memory::default(),
+            link: Link::new(server),
             shield: Shield::default(),
             last: None,
             failed: Vec::new(),
@@ -291,6 +296,7 @@ impl Keeper {
         let mut view = self.observer.view(own).await;
         self.memory.look(&mut view, Instant::now());
         view.past.kept_back = self.board.is_kept_back();
+        view.refused = self.link.refusal(&view, Instant::now()).await;
         view
     }
 
@@ -356,7 +362,7 @@ impl Keeper {
                 ok == before.state_ok
             }),
             1 => self.observer.info_own("replication").await.map(|reply| {
-                let replication = observe::replication_of(&reply);
+                let replication = self.observer.replication(&reply);
                 let same = is_same(&replication, &before.replication);
                 self.watch.role(replication.role);
                 same

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::config::login::{Login, Password};
 use crate::config::secret::Secret;
-use crate::config::server::dial::Dial;
+use crate::config::server::dial::{Dial, Ports};
 use crate::config::server::{ServerConfig, Tls};
 use crate::health::Answer;
 
@@ -115,22 +115,29 @@ pub struct Dialer {
     /// The login in words.
     who: Arc<str>,
     tls: Arc<Tls>,
-    /// The server has no plain port, and so its peers have none either.
-    peers_by_tls: bool,
+    ports: Ports,
 }
 
 impl Dialer {
     /// A dialer that logs in to servers of this configuration as `own` or the configuration says.
     /// Password file and certificates are read anew for each connection.
     pub fn new(own: &Login, server: &ServerConfig) -> Dialer {
-        let login = server.login(own);
-        let who = login.to_string().into();
-        Dialer { login, who, tls: Arc::new(server.tls.clone()), peers_by_tls: server.port == 0 }
+        Dialer::with(server.login(own), server)
     }
 
-    /// Whether other pods are spoken to by TLS.
-    pub fn peers_by_tls(&self) -> bool {
-        self.peers_by_tls
+    /// The same as a replica of this server logs in to its master.
+    pub fn of_replica(server: &ServerConfig) -> Dialer {
+        Dialer::with(server.replica_login(), server)
+    }
+
+    fn with(login: Login, server: &ServerConfig) -> Dialer {
+        let who = login.to_string().into();
+        Dialer { login, who, tls: Arc::new(server.tls.clone()), ports: server.ports() }
+    }
+
+    /// At which port other pods are asked.
+    pub fn ports(&self) -> Ports {
+        self.ports
     }
 
     /// Connects to the server of another pod and logs in.
@@ -138,7 +145,8 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::connect`].
     pub async fn connect_peer(&self, at: SocketAddr) -> Result<Connection, Failure> {
-        let to = if self.peers_by_tls { Dial::Tls(at) } else { Dial::Tcp(at) };
+        let at = self.ports.place(at);
+        let to = if self.ports.tls { Dial::Tls(at) } else { Dial::Tcp(at) };
         self.connect(&to).await
     }
 

@@ -107,9 +107,12 @@ pub fn literal_ip(node: &Node) -> Option<IpAddr> {
     node.address.ip.parse().ok()
 }
 
-/// Where a node's clients reach it; `None` where its address is empty, a name, or taken out.
+/// Where a node's clients reach it; `None` where its address is empty, a name, or taken out. Without a
+/// plain port `nodes.conf` has 0 there and the other one behind it (7.2+, `clusterGenNodeDescription`).
 pub fn client_address(node: &Node) -> Option<SocketAddr> {
-    let at = SocketAddr::new(literal_ip(node)?, node.address.port);
+    let by_tls = || node.address.aux("tls-port")?.parse().ok();
+    let port = if node.address.port == 0 { by_tls()? } else { node.address.port };
+    let at = SocketAddr::new(literal_ip(node)?, port);
     (at.port() != 0 && at.ip() != NOWHERE).then_some(at)
 }
 
@@ -167,7 +170,8 @@ pub struct Replication {
     pub role: Role,
     /// `master_host` of a replica: where it really looks for its master.
     pub master_host: Option<String>,
-    /// The same with `master_port`. `None`: it is no replica, or looks for a name.
+    /// The same with `master_port`, as a peer's address: where servers have two ports, with that at
+    /// which they are asked. `None`: it is no replica, or looks for a name.
     pub follows: Option<SocketAddr>,
     /// What the data consists of.
     pub stream: Stream,
@@ -242,6 +246,8 @@ pub struct View {
     pub peers: Vec<Peer>,
     /// What came before.
     pub past: Past,
+    /// How the own master refuses a login like that of the own server, which has no link to it.
+    pub refused: Option<String>,
 }
 
 /// One server that answered.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::server::ServerConfig;
-use crate::config::server::dial::Dial;
+use crate::config::server::dial::{Dial, Ports};
 use crate::discovery::Finder;
 use crate::nodes_conf::NodeId;
 use crate::redis::{Connection, Dialer, Failure};
@@ -133,6 +133,11 @@ impl Observer {
         }
     }
 
+    /// Reads `INFO replication` of the own server.
+    pub fn replication(&self, info: &str) -> Replication {
+        replication_of(info, self.dialer.ports())
+    }
+
     /// The own server in full, in one round trip, or two where it refuses to read data.
     ///
     /// # Errors
@@ -165,7 +170,7 @@ impl Observer {
                 table: table(&nodes?)?,
                 state_ok: replies::state_is_ok(&state),
                 current_epoch: replies::current_epoch(&state),
-                replication: replication_of(&replication?),
+                replication: self.replication(&replication?),
                 keys,
                 serves,
             })
@@ -178,14 +183,15 @@ impl Observer {
     pub async fn view(&mut self, own: Own) -> View {
         let (found, discovery) = self.peers.find().await;
         let known = own.table.others().iter().filter_map(client_address);
-        let asked: BTreeSet<SocketAddr> = found.iter().copied().chain(known).collect();
+        let asked = self.peers.places(found.iter().copied().chain(known).collect());
         self.peers.keep_only(&asked);
         let mut peers = self.peers.ask(&asked, &found).await;
-        if let Some(at) = told_master(&own.table, &peers).filter(|at| !asked.contains(at)) {
+        let told = told_master(&own.table, &peers).map(|at| self.peers.place(at));
+        if let Some(at) = told.filter(|at| !asked.contains(at)) {
             peers.extend(self.peers.ask(&BTreeSet::from([at]), &found).await);
         }
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
-        View { own, discovery, peers, past: Past::default() }
+        View { own, discovery, peers, past: Past::default(), refused: None }
     }
 
     /// What turns out to be the own server under the own address.
@@ -250,12 +256,13 @@ fn told_master(own: &Table, peers: &[Peer]) -> Option<SocketAddr> {
     told.filter(|line| is_healthy(line)).find_map(client_address)
 }
 
-/// Reads `INFO replication`.
-pub fn replication_of(info: &str) -> Replication {
+/// Reads `INFO replication`. By which port a replica copies its master is a matter of
+/// `tls-replication`, so the master is at either.
+pub fn replication_of(info: &str, ports: Ports) -> Replication {
     Replication {
         role: replies::role(info),
         master_host: replies::field(info, "master_host").map(ToOwned::to_owned),
-        follows: replies::followed(info),
+        follows: replies::followed(info).map(|at| ports.place(at)),
         stream: replies::stream(info),
         down_for: replies::down_for(info),
     }

@@ -58,7 +58,20 @@ impl Peers {
     pub async fn find(&mut self) -> (BTreeSet<SocketAddr>, Discovery) {
         let Some(search) = &mut self.search else { return (BTreeSet::new(), Discovery::Off) };
         let found = search.find().await;
-        (found.addresses, found.failed.map_or(Discovery::Done, Discovery::Failed))
+        let failed = found.failed.map_or(Discovery::Done, Discovery::Failed);
+        (self.places(found.addresses.into_iter().collect()), failed)
+    }
+
+    /// These addresses as [`Peers::ask`] takes them: each server at one port. Once for all lists, as
+    /// it is no small function.
+    #[inline(never)]
+    pub fn places(&self, all: Vec<SocketAddr>) -> BTreeSet<SocketAddr> {
+        all.into_iter().map(|at| self.place(at)).collect()
+    }
+
+    /// The same for one.
+    pub fn place(&self, at: SocketAddr) -> SocketAddr {
+        self.dialer.ports().place(at)
     }
 
     /// Asks these addresses, all at once; those of another family than ours are left out. `found`:
@@ -136,7 +149,7 @@ impl Peers {
     async fn report(&self, at: SocketAddr) -> (Result<Report, Failure>, Option<Connection>) {
         let patience = match self.silent.contains(&at) {
             false => PATIENCE * 2,
-            true if self.dialer.peers_by_tls() => REPEATED_TLS_PATIENCE,
+            true if self.dialer.ports().tls => REPEATED_TLS_PATIENCE,
             true => REPEATED_PATIENCE,
         };
         let asked = async {

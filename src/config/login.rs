@@ -18,7 +18,8 @@ pub struct Login {
     pub password: Password,
     /// What names the user: a variable, a flag, or an option with its file and line.
     pub user_by: String,
-    /// What names the password, or the file that it is in.
+    /// What names the password, or the file that it is in; without a password what would, if that is
+    /// not one of our own variables.
     pub password_by: String,
 }
 
@@ -82,7 +83,10 @@ impl fmt::Display for Login {
             None => f.write_str("user default")?,
         }
         match &self.password {
-            Password::None => f.write_str(", no password: set REJOIN_PASSWORD_FILE"),
+            Password::None if self.password_by.is_empty() => {
+                f.write_str(", no password: set REJOIN_PASSWORD_FILE")
+            }
+            Password::None => write!(f, ", no password: set {}", self.password_by),
             Password::Value(_) => write!(f, ", password of {}", self.password_by),
             Password::File(path) => {
                 write!(f, ", password of {} in {}", self.password_by, path.display())

@@ -285,14 +285,26 @@ impl ServerConfig {
         }
         let has_users = !self.users.is_empty() || self.aclfile.is_some();
         let same_user = own.username.is_none() || own.username == self.masteruser;
-        match &self.masterauth {
-            Some(password) if same_user && (self.masteruser.is_some() || has_users) => Login {
-                username: self.masteruser.clone(),
-                password: Password::Value(password.clone()),
-                user_by: self.named_at("masteruser"),
-                password_by: self.named_at("masterauth"),
-            },
-            _ => own.clone(),
+        let of_replica = self.replica_login();
+        let is_login = of_replica.password != Password::None;
+        if is_login && same_user && (self.masteruser.is_some() || has_users) {
+            of_replica
+        } else {
+            own.clone()
+        }
+    }
+
+    /// How a replica logs in to its master: not at all without `masterauth`, whatever `masteruser` is
+    /// (`syncWithMaster` in `src/replication.c`).
+    pub fn replica_login(&self) -> Login {
+        let Some(password) = &self.masterauth else {
+            return Login { password_by: "masterauth".to_owned(), ..Login::default() };
+        };
+        Login {
+            username: self.masteruser.clone(),
+            password: Password::Value(password.clone()),
+            user_by: self.named_at("masteruser"),
+            password_by: self.named_at("masterauth"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use crate::cluster::model::literal_ip;
+use crate::cluster::model::client_address;
 use crate::nodes_conf::{NodeId, NodesConf, SlotRange};
 
 /// A master with slots, as the file says, and whom it knows.
@@ -32,7 +32,6 @@ impl Claim {
         }
         let first = *me.slots.first()?;
         let others = || file.nodes.iter().filter(|node| !node.flags.myself);
-        let address = |node| Some(SocketAddr::new(literal_ip(node)?, node.address.port));
         Some(Claim {
             id: me.id,
             first,
@@ -42,7 +41,7 @@ impl Claim {
                 .map(|node| node.id)
                 .collect(),
             members: others().map(|node| node.id).collect(),
-            addresses: others().filter_map(address).filter(|at| at.port() != 0).collect(),
+            addresses: others().filter_map(client_address).collect(),
         })
     }
 }
@@ -58,7 +57,7 @@ mod tests {
             "{a} 10.0.0.1:7000@17000 {own}\n\
              {b} 10.0.0.2:7000@17000 slave {a} 0 0 3 connected\n\
              {} :0@0 slave,noaddr {a} 0 0 3 disconnected\n\
-             {} 10.0.0.4:7000@17000 master - 0 0 4 connected 101-16383\n\
+             {} 10.0.0.4:0@17000,,tls-port=7000 master - 0 0 4 connected 101-16383\n\
              vars currentEpoch 4 lastVoteEpoch 0\n",
             "c".repeat(40),
             "d".repeat(40),

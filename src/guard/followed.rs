@@ -85,7 +85,12 @@ mod tests {
         let at = |text: &str| Some(Followed { id: id("a"), at: text.parse().unwrap() });
         assert_eq!(followed(&own, "10.0.0.1:7000@17000 master"), at("10.0.0.1:7000"));
         assert_eq!(followed(&own, "fd00::1:7000@17000 master,fail"), at("[fd00::1]:7000"));
-        for nowhere in [":0@0 master,noaddr", "redis-0:7000@1 master", "10.0.0.1:0@1 master"] {
+        let by_tls = "10.0.0.1:0@17000,,tls-port=7443,shard-id=ab master";
+        assert_eq!(followed(&own, by_tls), at("10.0.0.1:7443"));
+        let neither = "10.0.0.1:0@1,,tls-port=0 master";
+        for nowhere in
+            [neither, ":0@0 master,noaddr", "redis-0:7000@1 master", "10.0.0.1:0@1 master"]
+        {
             assert_eq!(followed(&own, nowhere), None, "{nowhere}");
         }
         assert_eq!(followed(&own, "255.255.255.255:7000@17000 master"), None);

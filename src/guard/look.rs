@@ -45,11 +45,12 @@ impl Look {
     /// for a replica that is not ready may not be in DNS.
     pub async fn all(&mut self, known: &BTreeSet<SocketAddr>) -> Seen {
         let (found, discovery) = self.peers.find().await;
-        let first: BTreeSet<SocketAddr> = known.union(&found).copied().collect();
+        let first = self.peers.places(known.union(&found).copied().collect());
         let mut peers = self.peers.ask(&first, &found).await;
         let told = peers.iter().filter_map(|peer| peer.answer.as_ref().ok());
         let told = told.flat_map(|report| report.table.others().iter().filter_map(client_address));
-        let second: BTreeSet<SocketAddr> = told.filter(|at| !first.contains(at)).collect();
+        let told = told.map(|at| self.peers.place(at)).filter(|at| !first.contains(at));
+        let second = self.peers.places(told.collect());
         peers.extend(self.peers.ask(&second, &found).await);
         Seen { discovery, found, peers }
     }

@@ -52,12 +52,45 @@ fn wait_doubt(pod: &Pod, words: &[&str]) {
 /// Waits until a step of the pod has failed for a reason with all of these words.
 #[track_caller]
 fn wait_failed_step(pod: &Pod, words: &[&str]) {
-    wait_ok(LIMIT, &format!("{} to fail with {words:?}", pod.name()), || {
+    wait_held_for(pod, "failed_step", words);
+}
+
+/// Waits until the pod holds something of this kind for a reason with all of these words.
+#[track_caller]
+fn wait_held_for(pod: &Pod, kind: &str, words: &[&str]) {
+    wait_ok(LIMIT, &format!("{} to hold {kind} for {words:?}", pod.name()), || {
         let held = status(pod)?.held;
         let said = |reason: &str| words.iter().all(|word| reason.contains(word));
-        let so = held.iter().any(|held| held.kind == "failed_step" && said(&held.reason));
+        let so = held.iter().any(|held| held.kind == kind && said(&held.reason));
         if so { Ok(()) } else { Err(format!("{held:?}")) }
     });
+}
+
+/// The line of the pod's `redis.conf` that sets an option last, as `rejoin` names it.
+fn place(pod: &Pod, option: &str) -> String {
+    let conf = std::fs::read_to_string(pod.conf_file()).unwrap();
+    let is_it = |line: &str| line.split(' ').next() == Some(option);
+    let lines: Vec<&str> = conf.lines().collect();
+    let number = lines.iter().rposition(|line| is_it(line)).unwrap() + 1;
+    format!("{option} in {}:{number}", pod.conf_file().display())
+}
+
+/// Has the pods find each other and no spare address: a fresh pod joins what most of the addresses
+/// belong to, and spare ones never do.
+fn find_each_other(fleet: &mut Fleet) {
+    let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
+    for pod in &mut fleet.pods {
+        pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
+    }
+}
+
+/// The pod comes back on an empty volume.
+#[track_caller]
+fn restart_empty(pod: &mut Pod) {
+    pod.kill();
+    wait_ok(LIMIT, "the volume to be removed", || std::fs::remove_dir_all(pod.data()));
+    std::fs::create_dir(pod.data()).unwrap();
+    pod.start();
 }
 
 /// Waits until the pod holds nothing.

@@ -49,6 +49,7 @@ pub(in crate::cluster) fn view(link_up: bool, host: &str, stream: &str, is_there
         discovery: Discovery::Done,
         peers: if is_there { vec![master] } else { Vec::new() },
         past: Past::default(),
+        refused: None,
     }
 }
 

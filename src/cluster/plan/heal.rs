@@ -37,6 +37,9 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
         };
         plan.steps.push(meet(pod, at, why));
     }
+    if let Some((line, master)) = view.refused.as_ref().zip(own.me().master) {
+        plan.hold(master, Reason::LoginRefused(line.clone()));
+    }
     if let Some(master) = moved_master(view) {
         let empty = view.own.keys > 0 && view.pod(master).is_some_and(|pod| pod.keys == 0);
         if empty {

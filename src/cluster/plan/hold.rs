@@ -119,6 +119,8 @@ pub enum Reason {
     NoSeat(usize),
     /// The master has moved and is empty, while this replica of it holds so many keys.
     EmptyMaster(u64),
+    /// The master does not let its replica here log in; what it says, and with which login.
+    LoginRefused(String),
     /// The master that this pod is to follow is not reachable.
     MasterDown(NodeId),
     /// No pod has a copy of a shard any more.
@@ -172,6 +174,7 @@ impl Reason {
             Reason::PartOfCluster { .. } => "part_of_cluster",
             Reason::NoSeat(_) => "no_seat",
             Reason::EmptyMaster(_) => "empty_master",
+            Reason::LoginRefused(_) => "login_refused",
             Reason::MasterDown(_) => "master_down",
             Reason::ShardLost(_) => "shard_lost",
             Reason::MasterGone(_) => "master_gone",
@@ -272,6 +275,11 @@ impl fmt::Display for Reason {
                 f,
                 "this master has come back without keys, while its replica here holds {keys}; \
                  CLUSTER FAILOVER FORCE here keeps them, CLUSTER REPLICATE gives them up"
+            ),
+            Reason::LoginRefused(line) => write!(
+                f,
+                "this master refuses the login that its replica here was started with: {line}; \
+                 put it right in the file, and by CONFIG SET or a restart of the pod"
             ),
             Reason::ShardLost(lost) => write!(
                 f,

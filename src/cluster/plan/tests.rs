@@ -198,6 +198,7 @@ fn scene(text: &str) -> View {
         discovery: Discovery::Done,
         peers,
         past: Past::default(),
+        refused: None,
     }
 }
 

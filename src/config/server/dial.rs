@@ -16,10 +16,40 @@ pub enum Dial {
     Unix(PathBuf),
 }
 
+/// Which of its two ports a server is asked at. One for all pods: where one is known by two, it
+/// would be two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The port that is used speaks TLS.
+    pub tls: bool,
+    /// The port that is used.
+    pub asked: u16,
+    other: u16,
+}
+
+impl Ports {
+    /// An address as it is asked: at the one port, if what is known is the other one.
+    pub fn place(&self, at: SocketAddr) -> SocketAddr {
+        let is_other = at.port() == self.other && self.other != 0 && self.asked != 0;
+        SocketAddr::new(at.ip(), if is_other { self.asked } else { at.port() })
+    }
+}
+
 impl ServerConfig {
-    /// Every way to reach the server from its own pod, in the order to try: the plain port, the
-    /// TLS port, the UNIX socket; of each port loopback first, since protected mode takes no
-    /// other address. Names in `bind` other than `localhost` are passed over. Empty: no way.
+    /// TLS where there is no plain port, and where the bus speaks it: then peers may have no other
+    /// any more, and Redis 7.0 has the TLS ports in `nodes.conf`. `CLUSTER NODES` has those of the
+    /// connection that it is asked over (`clusterGenNodeDescription`).
+    pub fn ports(&self) -> Ports {
+        let tls = self.port == 0 || (self.tls.cluster && self.tls_port != 0);
+        let (asked, other) =
+            if tls { (self.tls_port, self.port) } else { (self.port, self.tls_port) };
+        Ports { tls, asked, other }
+    }
+
+    /// Every way to reach the server from its own pod, in the order to try: the port that
+    /// [`ServerConfig::ports`] says, the other one, the UNIX socket; of each port loopback first,
+    /// since protected mode takes no other address. Names in `bind` other than `localhost` are
+    /// passed over. Empty: no way.
     pub fn dial(&self) -> Vec<Dial> {
         let addresses = self.own_addresses();
         let mut dials = Vec::new();
@@ -28,6 +58,9 @@ impl ServerConfig {
         }
         if self.tls_port != 0 {
             dials.extend(addresses.iter().map(|&ip| Dial::Tls((ip, self.tls_port).into())));
+        }
+        if self.ports().tls {
+            dials.sort_by_key(|dial| !matches!(dial, Dial::Tls(_)));
         }
         dials.extend(self.unixsocket.clone().map(Dial::Unix));
         dials
@@ -96,8 +129,29 @@ mod tests {
         let tls = Dial::Tls(([127, 0, 0, 1], 7443).into());
         let socket = Dial::Unix("/run/s".into());
         let plain = Dial::Tcp(([127, 0, 0, 1], 6379).into());
-        assert_eq!(config.dial(), [plain, tls.clone(), socket.clone()]);
+        assert_eq!(config.dial(), [plain.clone(), tls.clone(), socket.clone()]);
+        config.tls.cluster = true;
+        assert_eq!(config.dial(), [tls.clone(), plain, socket.clone()]);
         config.port = 0;
         assert_eq!(config.dial(), [tls, socket]);
+    }
+
+    #[test]
+    fn server_with_two_ports_is_at_one_place() {
+        let at = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
+        let mut config = ServerConfig::defaults(Path::new("/data"));
+        let place = |config: &ServerConfig, port| config.ports().place(at(port)).port();
+        for (tls_port, cluster, port, places) in [
+            (0, false, 6379, [6379, 7443, 0]),
+            (7443, false, 6379, [6379, 6379, 0]),
+            (7443, true, 6379, [7443, 7443, 0]),
+            (7443, true, 0, [6379, 7443, 0]),
+            // A bus that speaks TLS beside a plain port alone.
+            (0, true, 6379, [6379, 7443, 0]),
+        ] {
+            (config.port, config.tls_port, config.tls.cluster) = (port, tls_port, cluster);
+            assert_eq!([6379, 7443, 0].map(|port| place(&config, port)), places, "{config:?}");
+        }
+        assert!(config.ports().asked == 6379 && !config.ports().tls);
     }
 }

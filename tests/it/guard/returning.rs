@@ -24,6 +24,7 @@ fn stranger_for_first(fleet: &Fleet) -> Pod {
     let first = &fleet.pods[0];
     let mut stranger = Pod::new(Program::Bare, &first.server, fleet.dir(), 66, first.ip);
     stranger.conf.push("repl-diskless-sync-delay 0".to_owned());
+    fleet.lock_alike(&mut stranger);
     stranger
 }
 

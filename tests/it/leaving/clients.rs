@@ -53,6 +53,11 @@ fn redis_py_surfaces_no_error() {
     let mut command = Command::new(python);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/leaving/client.py"));
     command.args(fleet.pods.iter().map(|pod| pod.address().to_string()));
+    let access = &fleet.pods[0].access;
+    if let (true, Some(user), Some(password)) = (access.tls, &access.user, &access.password) {
+        command.env("CLIENT_TLS", fleet.dir());
+        command.env("CLIENT_USER", user).env("CLIENT_PASSWORD", password);
+    }
     let mut client = Running::start(&mut command);
     client.expect("ready");
     roll(&mut fleet, AWAY);

@@ -2,13 +2,19 @@
 
 use std::fs;
 
-use crate::support::lock::{KEEPER, Lock, hashed_bytes, quoted};
-use crate::support::server::{any_server, servers};
+use crate::support::lock::{COPIER, KEEPER, Lock, hashed_bytes, quoted};
+use crate::support::server::{Server, any_server, servers};
 
-use super::{LIMIT, alone, disconnect, file, wait_all_ready, wait_doubt, wait_nothing_held, well};
-use crate::forming::ready;
+use super::moving::roll;
+use super::{
+    LIMIT, alone, disconnect, file, fleet, place, wait_all_ready, wait_doubt, wait_held_for,
+    wait_nothing_held, well,
+};
+use crate::forming::{ready, recipe};
 use crate::healing::{PATIENT, six};
 use crate::support::fleet::{Fleet, Recipe};
+use crate::support::keys::{assert_keys, write_keys};
+use crate::support::pod::Pod;
 use crate::support::wait::wait_ok;
 
 #[test]
@@ -68,6 +74,56 @@ fn password_of_redis_conf_that_is_wrong_is_named_with_its_line() {
         pod.access.password = Some("right".to_owned());
         wait_all_ready(&fleet);
     }
+}
+
+/// As what the replica logs in to its master, and where that was read.
+fn copier_of(pod: &Pod) -> String {
+    let at = |option| place(pod, option);
+    format!("(user copier of {}, password of {})", at("masteruser"), at("masterauth"))
+}
+
+#[test]
+fn replica_whose_password_its_master_refuses_says_which_and_heals_without_a_restart() {
+    for server in servers() {
+        let mut fleet = fleet(&server, 1, 1);
+        fleet.pods[1].conf.push("masterauth hunter2".to_owned());
+        fleet.start_all();
+        let pod = &fleet.pods[1];
+        wait_held_for(pod, "login_refused", &["WRONGPASS", &copier_of(pod)]);
+        wait_doubt(pod, &["first sync"]);
+        let log = pod.log();
+        assert!(log.contains(&copier_of(pod)) && !log.contains("hunter2"), "{log}");
+        pod.redis(&["CONFIG", "SET", "masterauth", COPIER]).unwrap();
+        fleet.wait_whole(LIMIT);
+        wait_all_ready(&fleet);
+        fleet.pods.iter().for_each(wait_nothing_held);
+    }
+}
+
+#[test]
+fn replica_whose_user_lacks_a_right_says_which_until_it_has_it() {
+    let mut fleet = fleet(&any_server(), 1, 1);
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    let master = &fleet.pods[0];
+    master.redis(&["ACL", "SETUSER", "copier", "-psync", "-replconf"]).unwrap();
+    master.redis(&["CLIENT", "KILL", "TYPE", "replica"]).unwrap();
+    let pod = &fleet.pods[1];
+    wait_held_for(pod, "login_refused", &["NOPERM", "'replconf'", &copier_of(pod)]);
+    master.redis(&["ACL", "SETUSER", "copier", "+psync", "+replconf"]).unwrap();
+    fleet.wait_whole(LIMIT);
+    fleet.pods.iter().for_each(wait_nothing_held);
+}
+
+#[test]
+fn replica_without_a_login_says_so() {
+    let password = Some("right".to_owned());
+    let mut fleet = Fleet::new(&Recipe { password, ..recipe(&any_server(), 1) });
+    let conf = &mut fleet.pods[1].conf;
+    conf.iter_mut().for_each(|line| *line = line.replace("masterauth right", ""));
+    fleet.start_all();
+    let who = "(user default, no password: set masterauth)";
+    wait_held_for(&fleet.pods[1], "login_refused", &["NOAUTH", who]);
 }
 
 #[test]
@@ -175,5 +231,52 @@ fn password_of_a_file_that_is_rotated_needs_no_restart() {
             wait_all_ready(&fleet);
         }
         assert_eq!(pod.server_pid(), pid, "the server was started once");
+    }
+}
+
+/// A cluster whose servers have other passwords than at their start, and so has what `rejoin` reads.
+fn rotated(server: &Server, by_file: bool) -> Fleet {
+    let password = Some("old".to_owned());
+    let mut fleet = Fleet::new(&Recipe { password, ..recipe(server, 1) });
+    let own = file(&fleet, "password");
+    fs::write(&own, "old").unwrap();
+    for pod in fleet.pods.iter_mut().filter(|_| by_file) {
+        pod.env.insert("REJOIN_PASSWORD_FILE".to_owned(), own.display().to_string());
+    }
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    wait_all_ready(&fleet);
+    write_keys(&fleet);
+    // What a replica sends first, lest one that loses its link meanwhile has no way back.
+    for option in ["masterauth", "requirepass"] {
+        for pod in &mut fleet.pods {
+            pod.redis(&["CONFIG", "SET", option, "new"]).unwrap();
+            if option == "requirepass" {
+                pod.access.password = Some("new".to_owned());
+            }
+            pod.conf.iter_mut().for_each(|line| *line = line.replace("old", "new"));
+        }
+    }
+    fs::write(&own, "new").unwrap();
+    fleet
+}
+
+#[test]
+fn rotated_passwords_of_the_servers_outlast_a_restart_of_each_pod() {
+    for server in servers() {
+        for by_file in [true, false] {
+            let mut fleet = rotated(&server, by_file);
+            let alone = roll(&mut fleet);
+            // Who has read it in `redis.conf` cannot ask the replica any more, and says so.
+            let expected = if by_file { vec![] } else { vec![0_usize] };
+            assert_eq!(alone, expected, "{}", fleet.pods[0].log());
+            if !by_file {
+                let log = fleet.pods[0].log();
+                assert!(log.contains("WRONGPASS") && log.contains("password of requirepass"));
+            }
+            fleet.wait_whole(LIMIT);
+            fleet.pods.iter().for_each(wait_nothing_held);
+            assert_keys(&fleet);
+        }
     }
 }

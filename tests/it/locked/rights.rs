@@ -4,11 +4,11 @@ use crate::support::fleet::Fleet;
 use crate::support::lock::RIGHTS;
 use crate::support::pod::Pod;
 use crate::support::server::{any_server, servers};
-use crate::support::wait::{wait_for, wait_ok};
+use crate::support::wait::wait_for;
 
 use super::{
-    LIMIT, alone, file, fleet, status, wait_all_ready, wait_doubt, wait_failed_step,
-    wait_nothing_held,
+    LIMIT, alone, file, find_each_other, fleet, place, restart_empty, status, wait_all_ready,
+    wait_doubt, wait_failed_step, wait_nothing_held,
 };
 
 /// Has the servers of the fleet start without one of the rights.
@@ -73,22 +73,35 @@ fn pods_that_may_not_form_hold_and_name_the_right_until_they_have_it() {
 fn pod_that_may_not_forget_holds_and_names_the_right_until_it_has_it() {
     let mut fleet = fleet(&any_server(), 1, 1);
     without(&fleet, "+cluster|forget");
-    // A fresh pod joins what most of the addresses belong to, and spare ones never do.
-    let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
-    for pod in &mut fleet.pods {
-        pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
-    }
+    find_each_other(&mut fleet);
     fleet.start_all();
     fleet.wait_whole(LIMIT);
-    let lost = &mut fleet.pods[1];
-    lost.kill();
-    wait_ok(LIMIT, "the volume to be removed", || std::fs::remove_dir_all(lost.data()));
-    std::fs::create_dir(lost.data()).unwrap();
-    lost.start();
+    restart_empty(&mut fleet.pods[1]);
     wait_failed_step(&fleet.pods[0], &["NOPERM", &named("+cluster|forget"), WHO]);
     grant(&fleet.pods[0], "+cluster|forget");
     fleet.wait_whole(LIMIT);
     wait_nothing_held(&fleet.pods[0]);
+}
+
+#[test]
+fn pod_that_may_not_raise_its_epoch_takes_no_lost_shard_and_names_the_right_until_it_has_it() {
+    // The other two are most of the masters.
+    let mut fleet = fleet(&any_server(), 3, 0);
+    without(&fleet, "+cluster|bumpepoch");
+    find_each_other(&mut fleet);
+    for pod in &mut fleet.pods {
+        pod.env.insert("REJOIN_ON_LOST_SHARD".to_owned(), "recreate".to_owned());
+    }
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    restart_empty(&mut fleet.pods[0]);
+    let pod = &fleet.pods[0];
+    wait_failed_step(pod, &["NOPERM", &named("+cluster|bumpepoch"), WHO]);
+    assert_eq!(pod.view().unwrap().me().slot_count(), 0);
+    grant(pod, "+cluster|bumpepoch");
+    fleet.wait_whole(LIMIT);
+    assert_eq!(fleet.pods[0].view().unwrap().me().slot_count(), 5461);
+    fleet.pods.iter().for_each(wait_nothing_held);
 }
 
 #[test]
@@ -130,13 +143,8 @@ fn user_of_the_replicas_alone_is_told_from_one_of_our_own() {
     pod.env.remove("REJOIN_PASSWORD_FILE");
     pod.start();
     let pod = &fleet.pods[0];
-    let conf = pod.conf_file().display().to_string();
-    let lines = std::fs::read_to_string(pod.conf_file()).unwrap();
-    let at = |option: &str| {
-        let number = lines.lines().position(|line| line.starts_with(option)).unwrap() + 1;
-        format!("{} in {conf}:{number}", option.trim())
-    };
-    let who = format!("user copier of {}, password of {}", at("masteruser "), at("masterauth "));
+    let at = |option| place(pod, option);
+    let who = format!("user copier of {}, password of {}", at("masteruser"), at("masterauth"));
     wait_doubt(pod, &["our login is refused: NOPERM", &who]);
     assert!(status(pod).unwrap().probes.live.ok);
 }

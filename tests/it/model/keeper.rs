@@ -231,7 +231,13 @@ impl World {
             let named = names.contains(&ip);
             (!(is_own && ip == server.ip)).then(|| Peer { at: socket(ip), named, answer })
         });
-        View { own: self.own(at), discovery, peers: peers.collect(), past: Past::default() }
+        View {
+            own: self.own(at),
+            discovery,
+            peers: peers.collect(),
+            past: Past::default(),
+            refused: None,
+        }
     }
 
     /// What the server would say of itself.

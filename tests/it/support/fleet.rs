@@ -277,8 +277,7 @@ fn lock_down(recipe: &Recipe, dir: &Path, pod: &mut Pod) {
 
 /// Whether nothing is wrong in one pod's own view: its address, its links, its replication.
 fn sound(pod: &Pod, view: &View) -> Result<(), String> {
-    let address = |ip: IpAddr| format!("{ip}:{PORT}");
-    expect(view.me().address == address(pod.ip), || {
+    expect(view.me().address == pod.address().to_string(), || {
         format!("{} calls itself {}", pod.name(), view.me().address)
     })?;
     for node in view.nodes.values() {

@@ -18,7 +18,7 @@ use super::server::Server;
 use super::view::View;
 use super::wait::{wait_for, wait_ok};
 
-/// The client port of every pod; the bus port is 10000 above.
+/// The client port of every pod, if not said otherwise; the bus port is 10000 above.
 pub const PORT: u16 = 7000;
 /// The port of the probes.
 pub const HTTP_PORT: u16 = 8080;
@@ -56,6 +56,8 @@ pub struct Pod {
     pub args: Vec<String>,
     /// How [`Pod::redis`] speaks to the server.
     pub access: Access,
+    /// The port that it does so at.
+    pub port: u16,
     /// The network namespace that it runs in.
     pub netns: Option<String>,
     dir: PathBuf,
@@ -85,6 +87,7 @@ impl Pod {
             conf: Vec::new(),
             args: Vec::new(),
             access: Access::default(),
+            port: PORT,
             netns: None,
             dir,
             child: None,
@@ -108,7 +111,7 @@ impl Pod {
 
     /// The address of the server.
     pub fn address(&self) -> SocketAddr {
-        (self.ip, PORT).into()
+        (self.ip, self.port).into()
     }
 
     /// The address of the probes.

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::cluster::memory::Memory;
+use crate::cluster::observe::replication_of;
+use crate::config::server::ServerConfig;
 
 /// Pod 3, and its master 0 where pod 1 was; pod 1 is where 0 was.
 const SWAPPED: &str = "
@@ -77,6 +79,23 @@ fn replica_whose_master_is_only_gone_may_be_elected() {
     let mut unknown = swapped();
     unknown.peers[1].answer = refused();
     assert_eq!(told(&mut Memory::default(), unknown), None);
+}
+
+#[test]
+fn stranger_is_seen_whichever_of_its_masters_ports_a_replica_copies_from() {
+    let mut server = ServerConfig::defaults("/".as_ref());
+    (server.port, server.tls_port) = (6379, 7443);
+    for tls in [false, true] {
+        server.tls.cluster = tls;
+        let ports = server.ports();
+        for port in [6379, 7443] {
+            let info = format!("role:slave\nmaster_host:10.0.0.0\nmaster_port:{port}\n");
+            let mut view = swapped();
+            view.peers.iter_mut().for_each(|peer| peer.at.set_port(ports.asked));
+            view.own.replication = replication_of(&info, ports);
+            assert_eq!(told(&mut Memory::default(), view), Some(kept_back()), "{ports:?} {port}");
+        }
+    }
 }
 
 #[test]
