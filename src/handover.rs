@@ -40,6 +40,9 @@ const LINGER: Duration = Duration::from_millis(300);
 /// How long a replica with the flag `nofailover` is waited for. One that has just found its master
 /// again is without it after a look or two; one that leaves does not answer by then.
 const BEGINNING: Duration = Duration::from_millis(500);
+/// How long one is waited for that is perhaps our replica since a moment ago, and whom one of us has
+/// not heard of as such. A server tells others of itself every second, one after the other.
+const TURNING: Duration = Duration::from_millis(1500);
 /// The pause between two looks while a replica is waited for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -132,6 +135,7 @@ impl Handover {
                     tried: &course.tried,
                     in_flight: ordered.is_some_and(|(_, at)| at.elapsed() < self.in_flight),
                     begins: course.begins(),
+                    turns: course.begun.elapsed() < TURNING,
                     first: course.looks == 0,
                     relinking: course.waits == Some(discriminant(&Unfit::Relinking)),
                 };

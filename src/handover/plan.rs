@@ -67,6 +67,8 @@ pub struct Moment<'a> {
     pub in_flight: bool,
     /// It has only just begun.
     pub begins: bool,
+    /// It has not gone on for so long that all must have heard who is whose replica.
+    pub turns: bool,
     /// This is the first look.
     pub first: bool,
     /// The last look found [`Unfit::Relinking`].
@@ -235,8 +237,11 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     if me.id != reply.id {
         return Err(Unfit::Other(me.id));
     }
-    if !me.flags.replica || me.master != Some(view.table.id()) {
-        return Err(if moment.begins { Unfit::Turning } else { Unfit::NotOurs });
+    // Both have to say so: we would pass over the request of one that we do not know as ours
+    // (`CLUSTERMSG_TYPE_MFSTART` in `clusterProcessPacket`).
+    let known = view.table.find(reply.id).and_then(|node| node.master);
+    if !me.flags.replica || [me.master, known] != [Some(view.table.id()); 2] {
+        return Err(if moment.turns { Unfit::Turning } else { Unfit::NotOurs });
     }
     if me.flags.nofailover {
         return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });

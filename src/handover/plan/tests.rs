@@ -70,6 +70,7 @@ const LATER: Moment = Moment {
     tried: &[],
     in_flight: false,
     begins: false,
+    turns: false,
     first: false,
     relinking: false,
 };
@@ -155,10 +156,13 @@ fn replicas_of_a_master_without_slots_may_be_ours_soon() {
 #[test]
 fn replica_that_has_perhaps_not_heard_yet_has_a_moment() {
     let other = || odd('b', |said| said.table = with_master(&said.table, 'b', Some('d')));
-    let begins = Moment { begins: true, ..LATER };
+    let begins = Moment { turns: true, ..LATER };
     assert_eq!(step_at(vec![other()], &begins), Step::Wait(Unfit::Turning));
     assert_eq!(step_at(vec![other(), good('c', 5000)], &begins), order('c', 0));
     assert_eq!(step(vec![other()]), none_fit('b', Unfit::NotOurs));
+    let own = with_master(&table('a', ""), 'b', Some('d'));
+    let view = View { table: own, replicas: vec![good('b', 5000)] };
+    assert_eq!(Step::new(&view, &begins), Step::Wait(Unfit::Turning), "we have not heard");
 }
 
 #[test]
