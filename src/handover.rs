@@ -63,6 +63,8 @@ struct Course {
     said: String,
     shown: status::Handover,
     begun: Instant,
+    /// Until then what looks unfit may be so for a moment only.
+    begins_until: Instant,
     /// What the last look found that is waited for.
     waits: Option<Discriminant<Unfit>>,
     looks: usize,
@@ -70,7 +72,7 @@ struct Course {
 
 impl Course {
     fn begins(&self) -> bool {
-        self.begun.elapsed() < BEGINNING
+        Instant::now() < self.begins_until
     }
 }
 
@@ -97,6 +99,7 @@ impl Handover {
             said: String::new(),
             shown: status::Handover::default(),
             begun: now,
+            begins_until: now + BEGINNING,
             waits: None,
             looks: 0,
         };
@@ -109,6 +112,10 @@ impl Handover {
                     break;
                 }
                 Step::Wait(why) => {
+                    if why == Unfit::Turning {
+                        // It tells us by a MEET, which drops the link that it had.
+                        course.begins_until = Instant::now() + BEGINNING;
+                    }
                     let kind = discriminant(&why);
                     // Once, however far behind it is at each look.
                     if course.waits.replace(kind) != Some(kind) {
