@@ -246,6 +246,7 @@ pub fn replication_of(info: &str) -> Replication {
         master_host: replies::field(info, "master_host").map(ToOwned::to_owned),
         follows: replies::followed(info),
         stream: replies::stream(info),
+        earlier: replies::field(info, "master_replid2").map(ToOwned::to_owned),
         down_for: replies::down_for(info),
     }
 }
