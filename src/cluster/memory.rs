@@ -1,14 +1,16 @@
 //! What the keeper remembers from one look to the next, for the decisions that need it: a replica
 //! takes over only from a master that has been nowhere for a while, and takes its home back only when
 //! nothing has happened for a while; and one that may have copied a stranger is not to be elected.
+//! A copy of the master that the own one took over from has the same history, so it is told from a
+//! stranger's.
 //!
 //! It only ever delays. A keeper that starts anew remembers nothing, and so waits longer, or holds.
 
 use std::time::{Duration, Instant};
 
-use crate::nodes_conf::NodeId;
+use crate::nodes_conf::{NodeId, SlotRange};
 
-use super::model::{Past, View};
+use super::model::{Own, Past, View};
 use super::plan::{copied_master, meets_stranger, missing_master};
 
 /// How much time one look vouches for, at most. Of a pod that was frozen between two looks nobody
@@ -18,14 +20,56 @@ const LONGEST_GAP: Duration = Duration::from_secs(2);
 /// What was seen until now.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// The last master that was seen to be copied, and the id of its stream then.
-    copied: Option<(NodeId, String)>,
+    /// The last copy that was seen to be made.
+    copied: Option<Copied>,
     /// A stranger was seen where the own server looks for its master, after that.
     strayed: bool,
     missing: Option<Missing>,
     ordered: Option<Instant>,
     /// Since when nothing has changed and nothing was to be done.
     calm_since: Option<Instant>,
+}
+
+/// What the own server was seen to copy, and who else had it then.
+#[derive(Clone, Debug)]
+struct Copied {
+    master: NodeId,
+    /// The id of its stream.
+    stream: String,
+    slots: Vec<SlotRange>,
+    /// Its replicas, which may take over from it.
+    heirs: Vec<NodeId>,
+}
+
+impl Copied {
+    fn of(master: NodeId, own: &Own) -> Copied {
+        let heirs = own.table.others().iter().filter(|node| node.master == Some(master));
+        Copied {
+            master,
+            stream: own.replication.stream.id.clone(),
+            slots: own.table.find(master).map(|line| line.slots.clone()).unwrap_or_default(),
+            heirs: heirs.map(|node| node.id).collect(),
+        }
+    }
+
+    /// Whether the own server still has it, and its master is that one.
+    fn is_masters(&self, own: &Own) -> bool {
+        own.table.me().master == Some(self.master) && own.replication.stream.id == self.stream
+    }
+
+    /// Whether the own server still has it, and its master has taken over from that one: it was a
+    /// replica of it and has all its slots. The stream is the same, or the successor's that went on
+    /// from it: whoever has another history gives a full copy, which ends both ids.
+    fn is_predecessors(&self, own: &Own) -> bool {
+        let replication = &own.replication;
+        let continued = replication.earlier.as_ref() == Some(&self.stream);
+        let master = own.table.me().master.and_then(|id| own.table.find(id));
+        (continued || replication.stream.id == self.stream)
+            && master.is_some_and(|master| {
+                let took_over = !self.slots.is_empty() && master.slots == self.slots;
+                took_over && self.heirs.contains(&master.id)
+            })
+    }
 }
 
 /// A master that has been nowhere in each look so far.
@@ -41,9 +85,12 @@ impl Memory {
     pub fn look(&mut self, view: &mut View, now: Instant) {
         let is_master = view.own.table.me().flags.master;
         self.strayed = !is_master && (self.strayed || meets_stranger(view));
+        if is_master {
+            self.copied = None;
+        }
         // Whose data the own server holds. Replication itself knows no ids.
         if let Some(master) = copied_master(view) {
-            self.copied = Some((master, view.own.replication.stream.id.clone()));
+            self.copied = Some(Copied::of(master, &view.own));
             self.strayed = false;
         }
         self.missing = missing_master(view).map(|master| {
@@ -53,14 +100,14 @@ impl Memory {
             });
             Missing { master, length, looked: now }
         });
-        let stream = &view.own.replication.stream.id;
-        let ours = view.own.table.me().master;
-        let is_copy =
-            self.copied.as_ref().is_some_and(|(master, id)| Some(*master) == ours && id == stream);
+        let has = |whose: fn(&Copied, &Own) -> bool| {
+            self.copied.as_ref().is_some_and(|copied| whose(copied, &view.own))
+        };
         view.past = Past {
             missing: self.missing.map(|missing| missing.length),
             ordered: self.ordered.map(|ordered| now.duration_since(ordered)),
-            is_copy,
+            is_copy: has(Copied::is_masters),
+            is_dated: has(Copied::is_predecessors),
             strayed: self.strayed,
             kept_back: false,
             calm: self.calm(now),
@@ -90,11 +137,6 @@ impl Memory {
     /// The own server was just told to take over.
     pub fn ordered(&mut self, now: Instant) {
         self.ordered = Some(now);
-    }
-
-    /// Whether a look may lead to another plan although nothing but time has changed.
-    pub fn counts(&self) -> bool {
-        self.missing.is_some()
     }
 }
 

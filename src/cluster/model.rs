@@ -175,6 +175,8 @@ pub struct Replication {
     pub follows: Option<SocketAddr>,
     /// What the data consists of.
     pub stream: Stream,
+    /// The stream that it went on from, where a successor continued it (`master_replid2`).
+    pub earlier: Option<String>,
     /// For how long the link of a replica has been down since it was last up.
     pub down_for: Option<Duration>,
 }
@@ -226,6 +228,9 @@ pub struct Past {
     pub ordered: Option<Duration>,
     /// What the own server holds came from its master, and nobody else, as far as was seen.
     pub is_copy: bool,
+    /// It came from the master that its own one took over from, and nobody else: the same history, but
+    /// there may be more recent data.
+    pub is_dated: bool,
     /// Somebody else answered where the own server looks for its master, and it was not seen to copy
     /// its master since.
     pub strayed: bool,

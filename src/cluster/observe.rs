@@ -264,6 +264,7 @@ pub fn replication_of(info: &str, ports: Ports) -> Replication {
         master_host: replies::field(info, "master_host").map(ToOwned::to_owned),
         follows: replies::followed(info).map(|at| ports.place(at)),
         stream: replies::stream(info),
+        earlier: replies::field(info, "master_replid2").map(ToOwned::to_owned),
         down_for: replies::down_for(info),
     }
 }

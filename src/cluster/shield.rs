@@ -28,24 +28,35 @@ pub enum Shield {
 
 impl Shield {
     /// Whether to raise it, after a look at the own server: it has lost the link over which it had
-    /// its master's data.
+    /// its master's data. One that is raised when the link is up again, and breaks again before
+    /// the master was seen at the other end, is raised anew: nobody else would lower it.
     pub fn rises(&mut self, last: Option<&View>, own: &Own) -> bool {
+        let flagged = own.table.me().flags.nofailover;
+        let raised = matches!(self, Shield::Raised(_)) && flagged;
         if !own.is_cut_off() {
-            *self = Shield::Idle;
+            if !raised {
+                *self = Shield::Idle;
+            }
             return false;
         }
-        let had_link = last.is_some_and(|last| last.past.is_copy && !last.own.is_cut_off());
-        *self == Shield::Idle && had_link && !own.table.me().flags.nofailover
+        let had_link = last.is_some_and(|last| {
+            (last.past.is_copy || last.past.is_dated) && !last.own.is_cut_off()
+        });
+        had_link && (raised || *self == Shield::Idle && !flagged)
     }
 
     /// Whether to lower it, after a look at everybody. What has strayed by then stays as it is, until
-    /// it copies its master again.
+    /// it copies its master again. A copy of the master before the present one serves as well, for who
+    /// is gone before it was copied leaves nothing better; but not beside a stranger, where a master
+    /// may be marked as failed that only moves.
     pub fn falls(&self, view: &View, now: Instant, node_timeout: Duration) -> bool {
         let Shield::Raised(since) = self else { return false };
-        let is_masters = view.past.is_copy && holds_copy(&view.own);
-        let missing = view.past.missing.is_some_and(|missing| missing >= MISSING);
+        let past = &view.past;
+        let is_shards = past.is_copy || past.is_dated && !past.strayed;
+        let is_shards = is_shards && holds_copy(&view.own);
+        let missing = past.missing.is_some_and(|missing| missing >= MISSING);
         let safe = missing || !meets_stranger(view);
-        is_masters && safe && now.duration_since(*since) >= node_timeout / 2
+        is_shards && safe && now.duration_since(*since) >= node_timeout / 2
     }
 }
 
@@ -100,18 +111,37 @@ mod tests {
         assert_eq!(lowered, Shield::Idle, "the link is up");
     }
 
+    fn flagged(mut view: View) -> View {
+        let mut nodes: Vec<_> = view.own.table.nodes().cloned().collect();
+        nodes.iter_mut().for_each(|node| node.flags.nofailover = node.flags.myself);
+        view.own.table = crate::cluster::model::Table::new(nodes).expect("one own line");
+        view
+    }
+
+    #[test]
+    fn shield_rises_anew_when_the_link_breaks_again_before_the_flag_was_taken_back() {
+        let (before, now) = cut_off();
+        let (before, now) = (flagged(before), flagged(now));
+        let raised = Shield::Raised(Instant::now());
+        let mut shield = raised;
+        assert!(!shield.rises(Some(&now), &before.own));
+        assert_eq!(shield, raised);
+        assert!(shield.rises(Some(&before), &now.own));
+        assert!(!shield.rises(Some(&now), &now.own));
+        // It was taken back.
+        assert!(!shield.rises(Some(&now), &cut_off().0.own));
+        assert_eq!(shield, Shield::Idle);
+    }
+
     #[test]
     fn shield_does_not_rise_where_nothing_was_lost_or_the_user_wants_no_election() {
-        let (mut before, mut now) = cut_off();
+        let (mut before, now) = cut_off();
         assert!(!Shield::Idle.rises(None, &now.own));
         assert!(!Shield::Idle.rises(Some(&now), &now.own));
         before.past.is_copy = false;
         assert!(!Shield::Idle.rises(Some(&before), &now.own));
         before.past.is_copy = true;
-        let mut nodes: Vec<_> = now.own.table.nodes().cloned().collect();
-        nodes.iter_mut().for_each(|node| node.flags.nofailover = node.flags.myself);
-        now.own.table = crate::cluster::model::Table::new(nodes).expect("one own line");
-        assert!(!Shield::Idle.rises(Some(&before), &now.own));
+        assert!(!Shield::Idle.rises(Some(&before), &flagged(now).own));
     }
 
     #[test]
@@ -131,6 +161,20 @@ mod tests {
         falls(&view, 60, false);
         view.past.missing = Some(Duration::from_secs(1));
         falls(&view, 60, true);
+    }
+
+    #[test]
+    fn shield_falls_with_the_data_of_the_master_before_where_nobody_else_was_seen() {
+        let (_, mut view) = cut_off();
+        (view.past.is_copy, view.past.is_dated) = (false, true);
+        falls(&view, 1, false);
+        falls(&view, 2, true);
+        view.past.strayed = true;
+        view.past.missing = Some(Duration::from_secs(60));
+        falls(&view, 60, false);
+        view.past.strayed = false;
+        view.own.replication.stream.offset = 1;
+        falls(&view, 60, false);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod losses;
 mod lost_shard;
 mod same_address;
 mod strangers;
+mod third_copy;
 mod troubles;
 mod volumes;
 

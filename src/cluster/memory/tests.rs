@@ -43,6 +43,7 @@ pub(in crate::cluster) fn view(link_up: bool, host: &str, stream: &str, is_there
                 master_host: Some(host.to_owned()),
                 follows: format!("{host}:6379").parse().ok(),
                 stream: Stream { id: stream.to_owned(), offset: 2, link_up },
+                earlier: None,
                 down_for: None,
             },
         },
@@ -84,7 +85,6 @@ fn time_in_which_nobody_looked_does_not_count() {
     let frozen = look(&mut memory, alone(), start + Duration::from_secs(3600));
     assert_eq!(frozen.missing, Some(LONGEST_GAP));
     memory.saw_nothing();
-    assert!(!memory.counts());
     let after = look(&mut memory, alone(), start + Duration::from_secs(3601));
     assert_eq!(after.missing, Some(Duration::ZERO));
 }
@@ -106,6 +106,73 @@ fn data_is_the_masters_if_it_was_seen_to_be_copied_and_is_still_the_same() {
     assert!(!after(Some(view(true, "10.0.0.9", "ours", true)), alone()));
     assert!(!after(Some(view(true, "10.0.0.1", "ours", false)), alone()));
     assert!(!after(Some(view(false, "10.0.0.1", "ours", true)), alone()));
+}
+
+const SIBLING: &str = "0000000000000000000000000000000000000003";
+
+/// The table of the replica, where the sibling is another one of its master, or has `its` slots and
+/// is what it follows.
+fn of_three(its: Option<&str>) -> Table {
+    let line = |id: &str, flags: &str, of: &str, slots: &str| {
+        format!("{id} 10.0.0.{}:6379@16379 {flags} {of} 0 0 1 connected {slots}\n", &id[39..])
+    };
+    let text = match its {
+        None => {
+            line(MASTER, "master", "-", "0-16383")
+                + &line(REPLICA, "myself,slave", MASTER, "")
+                + &line(SIBLING, "slave", MASTER, "")
+        }
+        Some(its) => {
+            line(MASTER, "slave", SIBLING, "")
+                + &line(REPLICA, "myself,slave", SIBLING, "")
+                + &line(SIBLING, "master", "-", its)
+        }
+    };
+    table(text.replace(" \n", "\n").as_str()).expect("a table")
+}
+
+/// A sibling of the replica, known at its copy or not, has taken over, and is not linked.
+fn succeeded(known: bool, stream: &str, earlier: Option<&str>, slots: &str) -> Past {
+    let (mut memory, now) = (Memory::default(), Instant::now());
+    let mut before = linked();
+    if known {
+        before.own.table = of_three(None);
+    }
+    assert!(look(&mut memory, before, now).is_copy);
+    let mut after = view(false, "10.0.0.3", stream, false);
+    after.own.table = of_three(Some(slots));
+    after.own.replication.earlier = earlier.map(ToOwned::to_owned);
+    look(&mut memory, after, now)
+}
+
+#[test]
+fn copy_of_the_master_that_the_own_one_took_over_from_is_told_from_a_strangers() {
+    let dated = |past: Past| (past.is_copy, past.is_dated);
+    let all = "0-16383";
+    assert_eq!(dated(succeeded(true, "ours", None, all)), (false, true));
+    assert_eq!(dated(succeeded(true, "its own", Some("ours"), all)), (false, true));
+    // Another history, as that of a full copy of anybody.
+    assert_eq!(dated(succeeded(true, "its own", None, all)), (false, false));
+    assert_eq!(dated(succeeded(true, "its own", Some("another's"), all)), (false, false));
+    // It was no replica of that master, or has not what that had.
+    assert_eq!(dated(succeeded(false, "ours", None, all)), (false, false));
+    assert_eq!(dated(succeeded(true, "ours", None, "0-8000")), (false, false));
+    assert!(!look(&mut Memory::default(), linked(), Instant::now()).is_dated);
+}
+
+#[test]
+fn what_was_copied_is_forgotten_by_a_master() {
+    let (mut memory, now) = (Memory::default(), Instant::now());
+    let mut before = linked();
+    before.own.table = of_three(None);
+    look(&mut memory, before, now);
+    let mut elected = alone();
+    elected.own.table = read(MASTER, "master");
+    look(&mut memory, elected, now);
+    let mut after = view(false, "10.0.0.3", "own", false);
+    after.own.table = of_three(Some("0-16383"));
+    after.own.replication.earlier = Some("ours".to_owned());
+    assert!(!look(&mut memory, after, now).is_dated);
 }
 
 #[test]

@@ -141,8 +141,12 @@ pub enum Lack {
     },
     /// The master is marked as failed, so the server stands for election by itself; it has not won.
     Elected,
+    /// The master is marked as failed, and the server has the flag `nofailover`.
+    Flagged,
     /// It is not known that what it holds is its master's.
     Data,
+    /// What it holds is that of the master before, which this one took over from.
+    Dated,
     /// It has been out of touch for longer than Redis allows.
     Age,
     /// This replica has more of the data.
@@ -310,6 +314,15 @@ impl fmt::Display for Lack {
                 "has not been elected; it may have been out of touch for too long, or have started \
                  without its master: bring the master back, or give up what only it has with \
                  CLUSTER FAILOVER FORCE here",
+            ),
+            Lack::Flagged => f.write_str(
+                "is not elected, for it has cluster-replica-no-failover: set by its user, or until \
+                 it is known whose data it holds; bring the master back, or give up what only it \
+                 has with CLUSTER FAILOVER FORCE here",
+            ),
+            Lack::Dated => f.write_str(
+                "has only what the master before it had; bring the master back, or give up what \
+                 only it has with CLUSTER FAILOVER FORCE here",
             ),
             Lack::Data => f.write_str(
                 "may hold somebody else's data, copied from where the master was; bring the master \

@@ -85,7 +85,15 @@ fn stream_of<'a>(view: &'a View, settings: &Settings, master: NodeId) -> Result<
         return Err(Lack::Voters { voters, needed });
     }
     if !has_lost_address(own, master) {
-        return Err(if stray::may_be_strange(view) { Lack::Data } else { Lack::Elected });
+        return Err(match own.table.me().flags.nofailover {
+            _ if stray::may_be_strange(view) => Lack::Data,
+            true => Lack::Flagged,
+            false => Lack::Elected,
+        });
+    }
+    // Another replica may have more, which is of another stream by now and cannot be compared.
+    if view.past.is_dated {
+        return Err(Lack::Dated);
     }
     let stream = &own.replication.stream;
     if !view.past.is_copy || !own.is_cut_off() || !stream.is_whole() {

@@ -192,6 +192,7 @@ fn scene(text: &str) -> View {
                 master_host: own.of.map(|master| ip(master).to_string()),
                 follows: own.of.map(at),
                 stream: Stream { id: "of the master".to_owned(), offset: 100, link_up: true },
+                earlier: None,
                 down_for: None,
             },
         },

@@ -133,12 +133,12 @@ fn masters_in_a_cycle(fleet: &Fleet) -> Vec<(usize, IpAddr)> {
 }
 
 /// Whether this pod's server is kept from being elected.
-fn kept_back(pod: &Pod) -> Result<bool, String> {
+pub(super) fn kept_back(pod: &Pod) -> Result<bool, String> {
     Ok(pod.view()?.me().is("nofailover"))
 }
 
 #[track_caller]
-fn wait_nobody_kept_back(fleet: &Fleet) {
+pub(super) fn wait_nobody_kept_back(fleet: &Fleet) {
     wait_ok(LIMIT, "every pod to stand for election again", || {
         fleet.pods.iter().try_for_each(|pod| match kept_back(pod)? {
             true => Err(format!("{} does not", pod.name())),

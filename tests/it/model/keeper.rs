@@ -44,6 +44,8 @@ pub struct Agent {
     seen: u64,
     own: u64,
     pub memory: Memory,
+    /// Its master has been nowhere, so that time alone may lead to another plan.
+    waits: bool,
     pub last: Option<Plan>,
 }
 
@@ -120,7 +122,7 @@ impl World {
                 if idle && !self.is_to_go_home(at, agent) {
                     agent.pause = (agent.pause * 2).min(LONGEST_PAUSE);
                     agent.next += agent.pause;
-                    if !agent.memory.counts() {
+                    if !agent.waits {
                         return;
                     }
                 } else {
@@ -179,6 +181,7 @@ impl World {
     fn plan(&self, at: usize, agent: &mut Agent) -> Plan {
         let mut view = self.view(at);
         agent.memory.look(&mut view, self.time());
+        agent.waits = view.past.missing.is_some();
         view.past.calm *= CALM_HASTE;
         view.past.kept_back = self.servers[at].kept_back;
         Plan::new(&view, &self.settings(at))
@@ -259,6 +262,7 @@ impl World {
                 master_host: host.map(|ip| self.texts[ip as usize].clone()),
                 follows: host.map(socket),
                 stream: stream(server),
+                earlier: None,
                 down_for: server.last_synced.map(|synced| length(self.now - synced)),
             },
         }

@@ -131,6 +131,15 @@ fn failed_master_is_left_to_the_election_of_the_server() {
 }
 
 #[test]
+fn own_flag_that_keeps_the_server_from_the_election_is_said() {
+    let mut view = gone(&GONE.replace("sees=0:noaddr", "sees=0:fail"));
+    let mut nodes: Vec<Node> = view.own.table.nodes().cloned().collect();
+    nodes[0].flags.nofailover = true;
+    view.own.table = Table::new(nodes).expect("one own line");
+    assert_eq!(lack(&view), Some(Lack::Flagged));
+}
+
+#[test]
 fn too_few_masters_elect_nobody() {
     let down = GONE
         .replace("of=0 knows=0,1,2,4,5 sees=0:noaddr", "of=0 knows=0,1,2,4,5 sees=0:noaddr,1:fail");
@@ -142,6 +151,9 @@ fn replica_takes_over_only_with_what_is_its_masters() {
     let mut unknown = gone(GONE);
     unknown.past.is_copy = false;
     assert_eq!(lack(&unknown), Some(Lack::Data));
+    let mut dated = gone(GONE);
+    (dated.past.is_copy, dated.past.is_dated) = (false, true);
+    assert_eq!(lack(&dated), Some(Lack::Dated));
     let mut cut_short = gone(GONE);
     cut_short.own.replication.stream.offset = 1;
     assert_eq!(lack(&cut_short), Some(Lack::Data));
