@@ -74,7 +74,10 @@ fn bring_back(fleet: &mut Fleet, gone: [usize; 2]) {
 
 /// Three masters with two replicas each, whose keepers have all seen who has whose data.
 fn nine(server: &Server) -> Fleet {
-    let mut fleet = Fleet::new(&Recipe { replicas: 2, ..six(server, BRISK) });
+    let mut recipe = Recipe { replicas: 2, ..six(server, BRISK) };
+    // Lest a server moves another shard's replica to the third copy while that is alone.
+    recipe.conf.push("cluster-migration-barrier 2".to_owned());
+    let mut fleet = Fleet::new(&recipe);
     form(&mut fleet);
     wait_all_ready(&fleet);
     wait_ok(LIMIT, "every keeper to know all replicas", || {
