@@ -277,7 +277,8 @@ fn lock_down(recipe: &Recipe, dir: &Path, pod: &mut Pod) {
 
 /// Whether nothing is wrong in one pod's own view: its address, its links, its replication.
 fn sound(pod: &Pod, view: &View) -> Result<(), String> {
-    expect(view.me().address == pod.address().to_string(), || {
+    // As servers write it: IPv6 without brackets.
+    expect(view.me().address == format!("{}:{}", pod.ip, pod.port), || {
         format!("{} calls itself {}", pod.name(), view.me().address)
     })?;
     for node in view.nodes.values() {
