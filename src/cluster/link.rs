@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::server::ServerConfig;
-use crate::health::{Answer, Role};
+use crate::health::Answer;
 use crate::redis::{Dialer, Failure};
 
 use super::model::View;
@@ -76,7 +76,9 @@ impl Down {
 
 /// Where the own master answers us, but has no link to its replica, which looks for it there.
 fn unlinked_master(view: &View) -> Option<SocketAddr> {
-    let Role::Replica { link_up: false, .. } = view.own.replication.role else { return None };
+    if !view.own.is_cut_off() {
+        return None;
+    }
     let (master, at) = (view.own.table.me().master?, view.own.replication.follows?);
     view.pods().iter().any(|pod| pod.id() == master && pod.at == Some(at)).then_some(at)
 }

@@ -86,6 +86,15 @@ impl Table {
         self.others.is_empty() && self.me.slots.is_empty() && !self.me.flags.replica
     }
 
+    /// The same, where the line of `id` differs in this.
+    #[cfg(test)]
+    pub(crate) fn with_line(&self, id: NodeId, change: impl Fn(&mut Node)) -> Table {
+        let mut changed = self.clone();
+        let Table { me, others } = &mut changed;
+        std::iter::once(me).chain(others).filter(|node| node.id == id).for_each(change);
+        changed
+    }
+
     /// The replicas of `master`, other than those marked as failed or lost.
     pub fn live_replicas(&self, master: NodeId) -> usize {
         self.nodes().filter(|node| node.master == Some(master) && is_up(&node.flags)).count()

@@ -112,9 +112,8 @@ mod tests {
     }
 
     fn flagged(mut view: View) -> View {
-        let mut nodes: Vec<_> = view.own.table.nodes().cloned().collect();
-        nodes.iter_mut().for_each(|node| node.flags.nofailover = node.flags.myself);
-        view.own.table = crate::cluster::model::Table::new(nodes).expect("one own line");
+        let own = &mut view.own.table;
+        *own = own.with_line(own.id(), |me| me.flags.nofailover = true);
         view
     }
 

@@ -49,8 +49,8 @@ impl Look {
         let mut peers = self.peers.ask(&first, &found).await;
         let told = peers.iter().filter_map(|peer| peer.answer.as_ref().ok());
         let told = told.flat_map(|report| report.table.others().iter().filter_map(client_address));
-        let told = told.map(|at| self.peers.place(at)).filter(|at| !first.contains(at));
-        let second = self.peers.places(told.collect());
+        let mut second = self.peers.places(told.collect());
+        second.retain(|at| !first.contains(at));
         peers.extend(self.peers.ask(&second, &found).await);
         Seen { discovery, found, peers }
     }

@@ -39,7 +39,7 @@ pub(crate) fn in_every_version(check: impl Fn(&Server) + Sync) {
 
 /// `REJOIN_PEERS` lists the pods' own addresses only: a fresh pod joins a cluster once most of what
 /// is listed belongs to it, and spare addresses never will.
-fn forget_spares(fleet: &mut Fleet) {
+pub(crate) fn forget_spares(fleet: &mut Fleet) {
     let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
     for pod in &mut fleet.pods {
         pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
@@ -49,7 +49,7 @@ fn forget_spares(fleet: &mut Fleet) {
 /// Loses the volume of a pod that was killed. A child that its server had just forked may still
 /// write a last file.
 #[track_caller]
-fn lose_volume(pod: &Pod) {
+pub(crate) fn lose_volume(pod: &Pod) {
     wait_ok(LIMIT, "the volume to be removed", || std::fs::remove_dir_all(pod.data()));
     std::fs::create_dir(pod.data()).expect("its parent is ours");
 }

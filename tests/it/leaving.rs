@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::forming::recipe;
+use crate::guard::wait_role;
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::Pod;
 use crate::support::server::Server;
@@ -59,14 +60,6 @@ fn replica_of(fleet: &Fleet, master: usize) -> usize {
 
 fn role(pod: &Pod) -> Result<String, String> {
     pod.field(&["INFO", "replication"], "role")
-}
-
-#[track_caller]
-fn wait_role(pod: &Pod, expected: &str) {
-    wait_ok(LIMIT, &format!("{} to be {expected}", pod.name()), || {
-        let role = role(pod)?;
-        if role == expected { Ok(()) } else { Err(role) }
-    });
 }
 
 /// Waits for a line of its log.

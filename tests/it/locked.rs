@@ -17,7 +17,7 @@ use crate::support::pod::Pod;
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
-use crate::forming::{LIMIT, held, wait_all_ready};
+use crate::forming::{LIMIT, forget_spares, held, lose_volume, wait_all_ready};
 
 /// So many shards of locked-down servers, not started.
 fn fleet(server: &Server, shards: usize, replicas: usize) -> Fleet {
@@ -75,21 +75,11 @@ fn place(pod: &Pod, option: &str) -> String {
     format!("{option} in {}:{number}", pod.conf_file().display())
 }
 
-/// Has the pods find each other and no spare address: a fresh pod joins what most of the addresses
-/// belong to, and spare ones never do.
-fn find_each_other(fleet: &mut Fleet) {
-    let peers: Vec<String> = fleet.pods.iter().map(|pod| pod.address().to_string()).collect();
-    for pod in &mut fleet.pods {
-        pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
-    }
-}
-
 /// The pod comes back on an empty volume.
 #[track_caller]
 fn restart_empty(pod: &mut Pod) {
     pod.kill();
-    wait_ok(LIMIT, "the volume to be removed", || std::fs::remove_dir_all(pod.data()));
-    std::fs::create_dir(pod.data()).unwrap();
+    lose_volume(pod);
     pod.start();
 }
 

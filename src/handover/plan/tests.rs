@@ -128,14 +128,17 @@ fn replica_that_was_perhaps_told_to_take_over_looks_twice_while_there_is_time() 
 
 /// What `node` says, or what it has as the master of another node.
 fn with_master(table: &Table, node: char, master: Option<char>) -> Table {
-    let nodes = table.nodes().cloned().map(|mut line| {
-        if line.id == id(node) {
-            line.master = master.map(id);
-            line.flags.replica = master.is_some();
-        }
-        line
-    });
-    Table::new(nodes.collect()).unwrap()
+    table.with_line(id(node), |line| {
+        line.master = master.map(id);
+        line.flags.replica = master.is_some();
+    })
+}
+
+/// One that has the flag `nofailover`.
+fn flagged(letter: char) -> Reply {
+    odd(letter, |said| {
+        said.table = said.table.with_line(id(letter), |me| me.flags.nofailover = true);
+    })
 }
 
 #[test]
@@ -144,13 +147,10 @@ fn replicas_of_a_master_without_slots_may_be_ours_soon() {
     assert_eq!(of(&table('a', "")), [id('b'), id('c')]);
     assert_eq!(of(&table('d', "")), []);
     // `b` was a replica of `a` until it took over a moment ago.
-    let mut nodes: Vec<_> = with_master(&table('b', ""), 'b', None).nodes().cloned().collect();
-    let slots = nodes.iter_mut().find(|node| node.id == id('a')).map(|a| a.slots.split_off(0));
-    nodes
-        .iter_mut()
-        .filter(|node| node.id == id('b'))
-        .for_each(|b| b.slots = slots.clone().unwrap());
-    assert_eq!(of(&Table::new(nodes).unwrap()), [id('c')]);
+    let before = with_master(&table('b', ""), 'b', None);
+    let slots = &before.find(id('a')).unwrap().slots;
+    let now = before.with_line(id('a'), |a| a.slots.clear());
+    assert_eq!(of(&now.with_line(id('b'), |b| b.slots.clone_from(slots))), [id('c')]);
 }
 
 #[test]
@@ -211,10 +211,7 @@ fn link_that_was_dropped_a_moment_ago_counts_once_it_is_seen_twice() {
 
 #[test]
 fn slots_on_their_way_are_waited_for_while_there_is_time() {
-    let mut me = table('a', "").me().clone();
-    me.migrating.push((7, id('d')));
-    let others = table('a', "").others().to_vec();
-    let open = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
+    let open = table('a', "").with_line(id('a'), |me| me.migrating.push((7, id('d'))));
     let view = View { table: open, replicas: vec![good('b', 5000)] };
     let at = |left| Step::new(&view, &Moment { left, ..LATER });
     assert_eq!(at(LONG), Step::Wait(Unfit::OpenSlots(1)));
@@ -223,33 +220,19 @@ fn slots_on_their_way_are_waited_for_while_there_is_time() {
 
 #[test]
 fn replica_that_may_only_just_have_found_its_master_has_a_moment() {
-    let flagged = || {
-        odd('b', |said| {
-            let mut me = said.table.me().clone();
-            me.flags.nofailover = true;
-            let others = said.table.others().iter().cloned();
-            said.table = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
-        })
-    };
     let at = |begins| Moment { begins, ..LATER };
-    assert_eq!(step_at(vec![flagged()], &at(true)), Step::Wait(Unfit::Shielded));
-    assert_eq!(step_at(vec![flagged()], &at(false)), none_fit('b', Unfit::Leaving));
-    assert_eq!(step_at(vec![flagged(), good('c', 5000)], &at(true)), order('c', 0));
+    assert_eq!(step_at(vec![flagged('b')], &at(true)), Step::Wait(Unfit::Shielded));
+    assert_eq!(step_at(vec![flagged('b')], &at(false)), none_fit('b', Unfit::Leaving));
+    assert_eq!(step_at(vec![flagged('b'), good('c', 5000)], &at(true)), order('c', 0));
 }
 
 #[test]
 fn what_does_not_pass_is_not_waited_for() {
-    let leaves = |said: &mut Said| {
-        let mut me = said.table.me().clone();
-        me.flags.nofailover = true;
-        let others = said.table.others().to_vec();
-        said.table = Table::new(std::iter::once(me).chain(others).collect()).unwrap();
-    };
     for (reply, why) in [
         (reply('b', Err(refused())), Unfit::NoAnswer(refused())),
         (odd('b', |said| said.table = table('c', "")), Unfit::Other(id('c'))),
         (reply('d', Ok(said('d', 5000))), Unfit::NotOurs),
-        (odd('b', leaves), Unfit::Leaving),
+        (flagged('b'), Unfit::Leaving),
         (odd('b', |said| said.table = table('b', "de")), Unfit::NoMajority(1, 3)),
     ] {
         let letter = if why == Unfit::NotOurs { 'd' } else { 'b' };

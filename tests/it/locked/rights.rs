@@ -7,7 +7,7 @@ use crate::support::server::{any_server, servers};
 use crate::support::wait::wait_for;
 
 use super::{
-    LIMIT, alone, file, find_each_other, fleet, place, restart_empty, status, wait_all_ready,
+    LIMIT, alone, file, fleet, forget_spares, place, restart_empty, status, wait_all_ready,
     wait_doubt, wait_failed_step, wait_nothing_held,
 };
 
@@ -73,7 +73,7 @@ fn pods_that_may_not_form_hold_and_name_the_right_until_they_have_it() {
 fn pod_that_may_not_forget_holds_and_names_the_right_until_it_has_it() {
     let mut fleet = fleet(&any_server(), 1, 1);
     without(&fleet, "+cluster|forget");
-    find_each_other(&mut fleet);
+    forget_spares(&mut fleet);
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     restart_empty(&mut fleet.pods[1]);
@@ -88,7 +88,7 @@ fn pod_that_may_not_raise_its_epoch_takes_no_lost_shard_and_names_the_right_unti
     // The other two are most of the masters.
     let mut fleet = fleet(&any_server(), 3, 0);
     without(&fleet, "+cluster|bumpepoch");
-    find_each_other(&mut fleet);
+    forget_spares(&mut fleet);
     for pod in &mut fleet.pods {
         pod.env.insert("REJOIN_ON_LOST_SHARD".to_owned(), "recreate".to_owned());
     }

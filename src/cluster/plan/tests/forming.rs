@@ -363,11 +363,8 @@ const LEARNING: &str = "
 fn learning(text: &str) -> View {
     let mut view = scene(text);
     for report in view.peers.iter_mut().filter_map(|peer| peer.answer.as_mut().ok()) {
-        let mut nodes: Vec<Node> = report.table.nodes().cloned().collect();
-        for node in nodes.iter_mut().filter(|node| node.id == id(1)) {
-            node.slots = vec![range("5461-10922")];
-        }
-        report.table = Table::new(nodes).expect("one own line");
+        let gone = |node: &mut Node| node.slots = vec![range("5461-10922")];
+        report.table = report.table.with_line(id(1), gone);
     }
     view
 }

@@ -24,13 +24,10 @@ fn after(calm_s: u64, view: View) -> Plan {
 }
 
 /// The same, where what a peer says of itself differs in this.
-fn with_own_line(peer: usize, change: impl FnOnce(&mut Node)) -> View {
+fn with_own_line(peer: usize, change: impl Fn(&mut Node)) -> View {
     let mut view = scene(SWAPPED);
     let report = view.peers[peer].answer.as_mut().expect("it answers");
-    let mut me = report.table.me().clone();
-    change(&mut me);
-    let nodes = std::iter::once(me).chain(report.table.others().iter().cloned());
-    report.table = Table::new(nodes.collect()).expect("a table");
+    report.table = report.table.with_line(report.table.id(), change);
     view
 }
 

@@ -192,11 +192,7 @@ fn ghost_is_kept_while_anybody_reaches_it_or_follows_it() {
 #[test]
 fn failed_owner_of_slots_is_never_forgotten() {
     let mut view = scene(&with_ghost(WHOLE));
-    let mut nodes: Vec<Node> = view.own.table.nodes().cloned().collect();
-    for node in nodes.iter_mut().filter(|node| node.id == id(9)) {
-        node.slots = vec![range("5-5")];
-    }
-    view.own.table = Table::new(nodes).expect("one own line");
+    view.own.table = view.own.table.with_line(id(9), |node| node.slots = vec![range("5-5")]);
     assert!(!plan_of(&view).steps.iter().any(|step| matches!(step, Step::Forget(_))));
 }
 

@@ -95,9 +95,8 @@ fn nothing_is_given_up_while_a_copy_may_exist() {
 #[test]
 fn shard_with_slots_on_the_move_is_held_for_the_other_end_may_have_keys() {
     let mut view = seen_by(1, LOST);
-    let mut nodes: Vec<Node> = view.own.table.nodes().cloned().collect();
-    nodes[0].importing.push((5, id(9)));
-    view.own.table = Table::new(nodes).expect("one own line");
+    let own = &mut view.own.table;
+    *own = own.with_line(own.id(), |me| me.importing.push((5, id(9))));
     let plan = plan_in(1, &view, OnLostShard::Recreate);
     assert_eq!((plan.steps.len(), plan.held.len()), (0, 1), "{plan:#?}");
 }

@@ -30,9 +30,8 @@ fn kept_back() -> Step {
 }
 
 fn flagged(mut view: View) -> View {
-    let mut nodes: Vec<Node> = view.own.table.nodes().cloned().collect();
-    nodes[0].flags.nofailover = true;
-    view.own.table = Table::new(nodes).expect("one own line");
+    let own = &mut view.own.table;
+    *own = own.with_line(own.id(), |me| me.flags.nofailover = true);
     view
 }
 
@@ -185,17 +184,9 @@ fn failed_master_whose_replica_may_hold_another_ones_data_is_said_to_be_gone() {
     view.peers.remove(0);
     (view.past.missing, view.past.strayed) = (Some(Duration::from_secs(60)), true);
     for report in view.peers.iter_mut().filter_map(|peer| peer.answer.as_mut().ok()) {
-        let nodes = report.table.nodes().cloned().map(|mut node| {
-            node.flags.fail |= node.id == id(0);
-            node
-        });
-        report.table = Table::new(nodes.collect()).expect("one own line");
+        report.table = report.table.with_line(id(0), |node| node.flags.fail = true);
     }
-    let nodes = view.own.table.nodes().cloned().map(|mut node| {
-        node.slots.extend((node.id == id(0)).then(|| range("0-5460")));
-        node
-    });
-    view.own.table = Table::new(nodes.collect()).expect("one own line");
+    view.own.table = view.own.table.with_line(id(0), |node| node.slots.push(range("0-5460")));
     let held = plan_of(&view).held;
     assert!(held.iter().any(|hold| hold.reason == Reason::MasterGone(Lack::Data)), "{held:#?}");
 }

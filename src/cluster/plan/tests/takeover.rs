@@ -15,11 +15,7 @@ const GONE: &str = "
 const WAIT: Duration = Duration::from_secs(16);
 
 fn with_slots_of_0(table: &Table) -> Table {
-    let mut nodes: Vec<Node> = table.nodes().cloned().collect();
-    for node in nodes.iter_mut().filter(|node| node.id == id(0)) {
-        node.slots = vec![range("0-5460")];
-    }
-    Table::new(nodes).expect("one own line")
+    table.with_line(id(0), |node| node.slots = vec![range("0-5460")])
 }
 
 /// The scene after the wait, with the slots of 0 in each table, and all that the order needs.
@@ -133,9 +129,8 @@ fn failed_master_is_left_to_the_election_of_the_server() {
 #[test]
 fn own_flag_that_keeps_the_server_from_the_election_is_said() {
     let mut view = gone(&GONE.replace("sees=0:noaddr", "sees=0:fail"));
-    let mut nodes: Vec<Node> = view.own.table.nodes().cloned().collect();
-    nodes[0].flags.nofailover = true;
-    view.own.table = Table::new(nodes).expect("one own line");
+    let own = &mut view.own.table;
+    *own = own.with_line(own.id(), |me| me.flags.nofailover = true);
     assert_eq!(lack(&view), Some(Lack::Flagged));
 }
 
