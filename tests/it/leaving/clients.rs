@@ -14,33 +14,99 @@ use crate::support::server::any_server;
 /// How long each pod is away.
 const AWAY: Duration = Duration::from_millis(500);
 
+/// Between a client's writes.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What a client did while the pods were restarted.
+#[derive(Default)]
+struct Course {
+    /// Writes that were read back.
+    count: u32,
+    /// What it surfaced, after its own retries.
+    errors: Vec<String>,
+}
+
+impl Course {
+    fn note(&mut self, result: redis::RedisResult<u32>) {
+        match result {
+            Ok(found) if found == self.count => {}
+            other => self.errors.push(format!("{}: {other:?}", self.count)),
+        }
+        self.count += 1;
+    }
+}
+
+fn set(count: u32) -> redis::Cmd {
+    let mut set = redis::cmd("SET");
+    set.arg(format!("rust-{count}")).arg(count);
+    set
+}
+
+fn get(count: u32) -> redis::Cmd {
+    let mut get = redis::cmd("GET");
+    get.arg(format!("rust-{count}"));
+    get
+}
+
+/// Restarts all pods while a client, which writes and reads until it is told to end, runs beside it.
+fn roll_beside(fleet: &mut Fleet, client: impl FnOnce(&AtomicBool) -> Course + Send) -> Course {
+    let ended = AtomicBool::new(false);
+    let course = std::thread::scope(|scope| {
+        let client = scope.spawn(|| client(&ended));
+        roll(fleet, AWAY);
+        ended.store(true, Ordering::Relaxed);
+        client.join().expect("it does not panic")
+    });
+    println!("redis-rs: {} writes and reads, errors: {:?}", course.count, course.errors);
+    assert!(course.count > 100, "{}", course.count);
+    course
+}
+
 #[test]
 fn redis_rs_surfaces_no_error() {
     let mut fleet = formed(&any_server());
-    let ended = AtomicBool::new(false);
-    let mut client = fleet.client().expect("a whole cluster");
-    std::thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            let (mut count, mut errors) = (0, Vec::new());
+    let client = fleet.cluster_client().expect("addresses");
+    let course = roll_beside(&mut fleet, |ended| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("threads").block_on(async {
+            let mut client = client.get_async_connection().await.expect("a whole cluster");
+            let mut course = Course::default();
             while !ended.load(Ordering::Relaxed) {
-                let key = format!("rust-{count}");
-                let set = redis::cmd("SET").arg(&key).arg(count).query::<()>(&mut client);
-                let get = redis::cmd("GET").arg(&key).query::<u32>(&mut client);
-                match set.and(get) {
-                    Ok(found) if found == count => {}
-                    other => errors.push(format!("{key}: {other:?}")),
-                }
-                count += 1;
-                rest(Duration::from_millis(2));
+                let written = set(course.count).query_async::<()>(&mut client).await;
+                course.note(match written {
+                    Ok(()) => get(course.count).query_async(&mut client).await,
+                    Err(error) => Err(error),
+                });
+                tokio::time::sleep(PAUSE).await;
             }
-            (count, errors)
-        });
-        roll(&mut fleet, AWAY);
-        ended.store(true, Ordering::Relaxed);
-        let (count, errors) = client.join().expect("it does not panic");
-        println!("redis-rs: {count} writes and reads, errors: {errors:?}");
-        assert!(count > 100 && errors.is_empty(), "{count}, {errors:?}");
+            course
+        })
     });
+    assert_eq!(course.errors, [""; 0]);
+}
+
+/// On each `MOVED` it asks for the slots over the first connection that it holds, and where that one's
+/// server has ended meanwhile it surfaces the error and keeps the connection (`create_new_slots` in
+/// its `cluster_handling/sync_connection`, 1.8). So its user makes a new one, which always serves.
+#[test]
+fn blocking_redis_rs_that_connects_anew_after_an_error_serves_on() {
+    let mut fleet = formed(&any_server());
+    let client = fleet.cluster_client().expect("addresses");
+    let course = roll_beside(&mut fleet, |ended| {
+        let mut connection = client.get_connection().expect("a whole cluster");
+        let mut course = Course::default();
+        while !ended.load(Ordering::Relaxed) {
+            let errors = course.errors.len();
+            let written = set(course.count).query::<()>(&mut connection);
+            course.note(written.and_then(|()| get(course.count).query(&mut connection)));
+            if course.errors.len() > errors {
+                connection = client.get_connection().expect("pods that answer");
+            }
+            rest(PAUSE);
+        }
+        course
+    });
+    assert!(course.errors.len() <= fleet.pods.len(), "{:?}", course.errors);
 }
 
 #[test]

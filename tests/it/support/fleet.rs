@@ -1,12 +1,12 @@
 //! Many pods that are to be one cluster, and whether they are.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use redis::RedisResult;
-use redis::cluster::{ClusterClientBuilder, ClusterConnection, TlsMode};
+use redis::cluster::{ClusterClient, ClusterClientBuilder, ClusterConnection, TlsMode};
 use tempfile::TempDir;
 
 use super::block::Block;
@@ -186,12 +186,22 @@ impl Fleet {
     /// # Errors
     /// When none of them tells it where the slots are.
     pub fn client(&self) -> RedisResult<ClusterConnection> {
-        let nodes = self.pods.iter().map(|pod| pod.access.to(pod.address()));
+        self.cluster_client()?.get_connection()
+    }
+
+    /// What makes such clients, and knows the spare addresses as well.
+    ///
+    /// # Errors
+    /// When what it is told of the pods makes no sense to it.
+    pub fn cluster_client(&self) -> RedisResult<ClusterClient> {
+        let access = &self.pods.first().expect("a fleet has pods").access;
+        let spare = self.spare.iter().map(|ip| access.to(SocketAddr::new(*ip, PORT)));
+        let nodes = self.pods.iter().map(|pod| pod.access.to(pod.address())).chain(spare);
         let mut builder = ClusterClientBuilder::new(nodes.collect::<RedisResult<Vec<_>>>()?);
         if self.pods.iter().any(|pod| pod.access.tls) {
             builder = builder.certs(lock::shown()).tls(TlsMode::Insecure);
         }
-        builder.build()?.get_connection()
+        builder.build()
     }
 
     /// `cluster_state:ok` on every pod.
