@@ -12,28 +12,25 @@ use crate::support::writer::{Pace, Writers, every_shard_has_a_copy};
 /// Of the writer of each shard.
 const PACE: Pace = Pace { batch: 1, pause: Duration::from_millis(2) };
 
-/// A master counts a replica as in sync only once it has reaped the child that sent the copy, which it
-/// does ten times a second (`serverCron`), and has heard of it, which is once a second. A kubelet
-/// that asks once a second is no faster; a busy machine is slower.
-const COUNTED: Duration = Duration::from_secs(20);
-
-/// Restarts every pod, each back after `away`, and whole and in sync when it says that it is ready.
+/// Restarts every pod, each back after `away`, and the next one as soon as it says that it is ready.
 #[track_caller]
 pub(super) fn roll(fleet: &mut Fleet, away: Duration) {
     for ordinal in (0..fleet.pods.len()).rev() {
-        wait_ok(COUNTED, "a copy of every shard", || every_shard_has_a_copy(fleet));
-        assert_eq!(fleet.pods[ordinal].stop().code(), Some(0));
+        assert_eq!(every_shard_has_a_copy(fleet), Ok(()));
+        let pod = &mut fleet.pods[ordinal];
+        let is_master = role(pod).expect("it answers") == "master";
+        assert_eq!(pod.stop().code(), Some(0));
+        if is_master {
+            let log = pod.log();
+            let said = log.lines().rfind(|line| line.contains("has taken over: "));
+            println!("{}: {}: {}", pod.server.name, pod.name(), said.expect("a hand-over"));
+        }
         rest(away);
         fleet.swap_address(ordinal);
         fleet.pods[ordinal].start();
         wait_ok(LIMIT, &format!("redis-{ordinal} to be ready"), || ready(&fleet.pods[ordinal]));
     }
-    wait_ok(COUNTED, "a copy of every shard", || every_shard_has_a_copy(fleet));
-    for pod in &fleet.pods {
-        let log = pod.log();
-        let said = log.lines().filter(|line| line.contains("has taken over: "));
-        said.for_each(|line| println!("{}: {}: {line}", pod.server.name, pod.name()));
-    }
+    assert_eq!(every_shard_has_a_copy(fleet), Ok(()));
 }
 
 /// No acknowledged write is lost, and no shard was without a master for as long as an election
@@ -97,7 +94,7 @@ fn rolling_restart_where_only_ready_pods_are_published_loses_nothing() {
     form_in_order(&mut named, Published::Ready);
     let writers = Writers::start(&named.fleet, PACE);
     for ordinal in (0..named.fleet.pods.len()).rev() {
-        wait_ok(COUNTED, "a copy of every shard", || every_shard_has_a_copy(&named.fleet));
+        assert_eq!(every_shard_has_a_copy(&named.fleet), Ok(()));
         named.fleet.pods[ordinal].signal(Signal::SIGTERM);
         publish(&named, Published::Ready);
         assert!(named.fleet.pods[ordinal].wait_exit(LIMIT).success());

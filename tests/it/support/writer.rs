@@ -10,7 +10,7 @@ use redis::Connection;
 
 use super::fleet::Fleet;
 use super::lock::Access;
-use super::pod::{PORT, Pod};
+use super::pod::PORT;
 use super::process::rest;
 
 /// How long a connection or a reply is waited for: longer than a healthy server takes on a busy
@@ -197,26 +197,23 @@ impl Client {
     }
 }
 
-/// Whether each shard has a replica in sync, as its master and the replica itself say: one of the
-/// two may be stopped.
+/// Whether each shard has a replica in sync, as that one says: its master may be stopped. The master
+/// itself says so later, once it has reaped the child that sent the copy (`serverCron`, ten times a
+/// second) and was told of it (`replconf ack`, once a second).
 ///
 /// # Errors
 /// A shard that has none, or a pod that does not answer.
 pub fn every_shard_has_a_copy(fleet: &Fleet) -> Result<(), String> {
-    let replication = |pod: &Pod| pod.text(&["INFO", "replication"]);
-    for pod in &fleet.pods {
-        let info = replication(pod)?;
-        if !info.contains("role:master") {
-            continue;
-        }
-        let online = |replica: &&Pod| {
-            let ip = format!("ip={},port={PORT},state=online", replica.ip);
-            info.contains(&ip)
-                && replication(replica).is_ok_and(|info| info.contains("master_link_status:up"))
-        };
-        if !fleet.pods.iter().any(|pod| online(&pod)) {
-            return Err(format!("{} has no replica in sync: {info}", pod.name()));
-        }
+    let infos = fleet.pods.iter().map(|pod| Ok((pod, pod.text(&["INFO", "replication"])?)));
+    let infos: Vec<_> = infos.collect::<Result<_, String>>()?;
+    let masters = || infos.iter().filter(|(_, info)| info.contains("role:master"));
+    if masters().count() != fleet.recipe().shards {
+        return Err(format!("{} masters", masters().count()));
     }
-    Ok(())
+    let lone = masters().find(|(master, _)| {
+        let host = format!("master_host:{}\r\n", master.ip);
+        let linked = |info: &str| info.contains(&host) && info.contains("master_link_status:up");
+        !infos.iter().any(|(_, info)| linked(info))
+    });
+    lone.map_or(Ok(()), |(pod, info)| Err(format!("{} has no replica in sync: {info}", pod.name())))
 }
