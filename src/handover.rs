@@ -140,7 +140,7 @@ impl Handover {
                 let moment = Moment {
                     left: deadline.saturating_duration_since(Instant::now()),
                     tried: &course.tried,
-                    in_flight: ordered.is_some_and(|(_, at)| at.elapsed() < self.in_flight),
+                    in_flight: ordered.is_some_and(|at| at.elapsed() < self.in_flight),
                     begins: course.begins(),
                     turns: course.begun.elapsed() < TURNING,
                     first: course.looks == 0,
@@ -173,7 +173,7 @@ impl Handover {
         };
         self.say(course, &format!("hands its slots over to {successor}"));
         // Noted before, since an order whose reply is lost may have been heard.
-        self.notice.note_order(Some((successor.id, Instant::now())));
+        self.notice.note_order(Some(Instant::now()));
         match self.look.take_over(successor, connection, self.in_flight).await {
             Ok(()) => {
                 self.done(course, successor, chosen).await;

@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::init::Release;
-use crate::nodes_conf::NodeId;
 
 /// That the pod is to leave, and the signal that is held back meanwhile. Outlives a panic of the
 /// agent, so that the next one goes on where it was.
@@ -29,7 +28,7 @@ struct State {
     told: Option<Instant>,
     release: Option<Release>,
     passed: Option<Instant>,
-    ordered: Option<(NodeId, Instant)>,
+    ordered: Option<Instant>,
 }
 
 impl Notice {
@@ -103,13 +102,13 @@ impl Notice {
         Some(state.told? + self.limit?)
     }
 
-    /// The replica that was told to take over last, and when, unless it refused.
-    pub fn ordered(&self) -> Option<(NodeId, Instant)> {
+    /// When a replica was told to take over last, unless it refused.
+    pub fn ordered(&self) -> Option<Instant> {
         self.state().ordered
     }
 
-    /// Notes whom an order goes to, or that it was refused.
-    pub fn note_order(&self, order: Option<(NodeId, Instant)>) {
+    /// Notes when an order was given, or that it was refused.
+    pub fn note_order(&self, order: Option<Instant>) {
         self.state().ordered = order;
     }
 

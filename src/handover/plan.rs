@@ -13,17 +13,21 @@ use crate::redis::Failure;
 
 /// How far a replica may be behind when it is told to take over, in bytes: writes pause for as long
 /// as it needs for them, which is ten milliseconds on a slow network. Further behind, it is waited
-/// for, and writes go on meanwhile.
+/// for while more time than [`HURRY`] is left, and writes go on meanwhile.
 pub const LAG_MAX: u64 = 1 << 20;
 
 /// No replica is told to take over with less time left than this. It takes milliseconds.
 pub const TIME_MIN: Duration = Duration::from_millis(500);
 
-/// While more time than this is left, a slot that is being moved is waited for: a failover drops the
-/// marks of an open slot on all Redis versions and on Valkey before 8.0, and keys that have moved
-/// already then look as if they were gone. With less left the hand-over goes on, for without it the
-/// shard would be without a master, and an election drops the marks as well.
-pub const OPEN_SLOTS_TIME: Duration = Duration::from_secs(5);
+/// With no more time left than this, the hand-over goes on in spite of what it has waited for until then,
+/// since without it the shard would be without a master until an election.
+///
+/// - Slots that are being moved: a failover drops the marks of an open slot on all Redis versions and on
+///   Valkey before 8.0, and keys that have moved already then look as if they were gone; but an
+///   election drops the marks as well.
+/// - Writers who never let the replica catch up: the server pauses them until it has, for 5 s at most
+///   (`CLUSTER_MF_TIMEOUT`).
+pub const HURRY: Duration = Duration::from_secs(5);
 
 /// The own server and its replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,9 +187,7 @@ impl Step {
         let soon = unfit.iter().find(|(_, why)| why.may_pass());
         let open = open_slots(&view.table);
         match (best, soon) {
-            (Some(_), _) if open > 0 && moment.left > OPEN_SLOTS_TIME => {
-                Step::Wait(Unfit::OpenSlots(open))
-            }
+            (Some(_), _) if open > 0 && moment.left > HURRY => Step::Wait(Unfit::OpenSlots(open)),
             (Some(successor), _) => Step::Order(successor),
             (_, Some((_, why))) if in_time => Step::Wait(why.clone()),
             _ if view.replicas.is_empty() => Step::Go(Go::NoReplica),
@@ -262,7 +264,7 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
         return Err(Unfit::OtherStream);
     }
     let lag_bytes = said.source.offset.saturating_sub(said.stream.offset);
-    if lag_bytes > LAG_MAX {
+    if lag_bytes > LAG_MAX && moment.left > HURRY {
         return Err(Unfit::Behind(lag_bytes));
     }
     Ok(Successor { id: reply.id, at: said.at, lag_bytes })

@@ -35,6 +35,7 @@ pub fn is_calm(calm: Duration, settings: &Settings) -> bool {
 /// Adds the step to a plan that has nothing else to do. All pods of the cluster must answer, see each
 /// other well, agree about who has the slots, and none of them may be about to leave, nor have a slot
 /// on its way: a failover drops the marks of the master's, and keys that have moved look as if gone.
+/// The own server must have its master's data, or that one would pause its writers for 5 s in vain.
 pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     let (own, pods) = (&view.own.table, view.pods());
     let Some(master) = successor_at_home(own, settings) else { return };
@@ -45,7 +46,11 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
         let at_rest = me.migrating.is_empty() && me.importing.is_empty() && !me.flags.nofailover;
         agrees && pod.table.nodes().all(is_healthy) && at_rest
     });
-    if all_well && expected == Some(pods.len()) && is_calm(view.past.calm, settings) {
+    if all_well
+        && view.past.is_copy
+        && expected == Some(pods.len())
+        && is_calm(view.past.calm, settings)
+    {
         plan.steps.push(Step::TakeHome { master });
         plan.settled = false;
     }

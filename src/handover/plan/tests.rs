@@ -187,6 +187,8 @@ fn what_passes_soon_is_waited_for() {
         replicas: vec![odd('b', |said| (said.stream, said.source) = (stream(0), stream(far)))],
     };
     assert_eq!(Step::new(&behind, &LATER), Step::Wait(Unfit::Behind(far)));
+    // Writers that never pause do not let it catch up.
+    assert_eq!(Step::new(&behind, &Moment { left: HURRY, ..LATER }), order('b', far));
     for (reply, why) in [
         (reply('b', Err(Failure::Said(Answer::Loading))), Unfit::Loading),
         (odd('b', |said| said.stream.link_up = false), Unfit::Syncing),
@@ -215,7 +217,7 @@ fn slots_on_their_way_are_waited_for_while_there_is_time() {
     let view = View { table: open, replicas: vec![good('b', 5000)] };
     let at = |left| Step::new(&view, &Moment { left, ..LATER });
     assert_eq!(at(LONG), Step::Wait(Unfit::OpenSlots(1)));
-    assert_eq!(at(OPEN_SLOTS_TIME), order('b', 0));
+    assert_eq!(at(HURRY), order('b', 0));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Several leave at once: nobody waits for somebody who leaves too, and no key is lost.
 
 use super::*;
+use crate::support::process::rest;
 use crate::support::server::any_server;
+use crate::support::wait::wait_for;
 
 /// Tells all of them, in this order, and waits until all have ended; how long that took.
 #[track_caller]
@@ -68,4 +70,36 @@ fn master_and_one_of_two_replicas_leave_the_shard_to_the_third() {
     stop_together(&mut fleet, &[0]);
     assert!(fleet.pods[1].wait_exit(LIMIT).success());
     assert_eq!(role(&fleet.pods[2]).unwrap(), "master");
+}
+
+/// Whom that pod has told to take over last.
+fn successor_of(fleet: &Fleet, master: usize) -> Option<usize> {
+    let log = fleet.pods[master].log();
+    let said = log.lines().rfind(|line| line.contains("hands its slots over to "))?.to_owned();
+    fleet.pods.iter().position(|pod| said.contains(&format!(" at {},", pod.address())))
+}
+
+#[test]
+fn replica_that_leaves_as_it_takes_over_leaves_the_shard_to_the_third() {
+    in_every_version(|server| {
+        let mut fleet = one_shard(server, 2);
+        let mut master = 0;
+        for pause in [0, 10, 30, 100].map(Duration::from_millis) {
+            let orders =
+                |fleet: &Fleet| fleet.pods[master].log().matches("hands its slots").count();
+            let before = orders(&fleet);
+            fleet.pods[master].signal(Signal::SIGTERM);
+            wait_for(LIMIT, "an order", || orders(&fleet) > before);
+            let successor = successor_of(&fleet, master).expect("one of its replicas");
+            rest(pause);
+            stop_together(&mut fleet, &[successor]);
+            assert!(fleet.pods[master].wait_exit(LIMIT).success());
+            let third = 3 - master - successor;
+            assert_eq!(role(&fleet.pods[third]).unwrap(), "master", "{} {pause:?}", server.name);
+            fleet.start_all();
+            fleet.wait_whole(LIMIT);
+            wait_all_ready(&fleet);
+            master = third;
+        }
+    });
 }

@@ -14,7 +14,7 @@ const SWAPPED: &str = "
 /// The same view, after nothing has happened for so long.
 fn calm_for(seconds: u64, view: View) -> View {
     let calm = Duration::from_secs(seconds);
-    View { past: Past { calm, ..Past::default() }, ..view }
+    View { past: Past { calm, is_copy: true, ..Past::default() }, ..view }
 }
 
 /// The plan of pod 0 after so many seconds in which nothing has happened.
@@ -80,6 +80,14 @@ fn nobody_goes_home_while_anything_is_wrong_anywhere() {
         let plan = after(1000, view);
         assert!(!plan.steps.iter().any(|step| matches!(step, Step::TakeHome { .. })), "{plan:?}");
     }
+}
+
+#[test]
+fn who_may_have_another_ones_data_does_not_go_home() {
+    let mut view = calm_for(1000, scene(SWAPPED));
+    view.past.is_copy = false;
+    let settings = Settings { prefer_home: true, ..settings(0) };
+    assert!(Plan::new(&view, &settings).steps.is_empty());
 }
 
 #[test]
