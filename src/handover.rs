@@ -43,6 +43,10 @@ const BEGINNING: Duration = Duration::from_millis(500);
 /// How long one is waited for that is perhaps our replica since a moment ago, and whom one of us has
 /// not heard of as such. A server tells others of itself every second, one after the other.
 const TURNING: Duration = Duration::from_millis(1500);
+/// In how many looks a server that is a replica is not believed to stay one: it was perhaps told to
+/// take over a moment ago. Its old master's vote may need 40 ms, since two messages in a row wait for an
+/// acknowledgement on the bus, and where there is no other master it is the one that counts.
+const OWN_LOOKS: usize = 2;
 /// The pause between two looks while a replica is waited for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -143,7 +147,7 @@ impl Handover {
                     in_flight: ordered.is_some_and(|at| at.elapsed() < self.in_flight),
                     begins: course.begins(),
                     turns: course.begun.elapsed() < TURNING,
-                    first: course.looks == 0,
+                    own_turn: course.looks < OWN_LOOKS,
                     relinking: course.waits == Some(discriminant(&Unfit::Relinking)),
                 };
                 (Step::new(&view, &moment), connections)

@@ -7,7 +7,7 @@
 //! | `/startupz` | the same |
 //! | `/metrics` | metrics for Prometheus, see [`metrics`](crate::telemetry::metrics) |
 //! | `/status` | [`Status`](crate::status::Status) as JSON |
-//! | `/status.txt` | the same as a table for a person; `?color`, `?width=COLUMNS` |
+//! | `/status.txt` | the same as a table for a person; `?color` |
 //!
 //! Another path: 404. Another method: 405. One request per connection.
 //!

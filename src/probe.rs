@@ -89,12 +89,10 @@ pub enum StatusError {
 pub enum Shown {
     /// For a machine.
     Json,
-    /// For a person: with ANSI colours or without, and as wide as the terminal, in columns.
+    /// For a person.
     Table {
         /// Whether the terminal shows colours.
         color: bool,
-        /// Its width, where known.
-        width: Option<u16>,
     },
 }
 
@@ -109,15 +107,11 @@ pub fn status(
     time: Duration,
 ) -> Result<String, StatusError> {
     let path = match shown {
-        Shown::Json => "/status".to_owned(),
-        Shown::Table { color, width } => {
-            let width = width.map(|width| format!("width={width}"));
-            let query: Vec<String> =
-                color.then(|| "color".to_owned()).into_iter().chain(width).collect();
-            format!("/status.txt?{}", query.join("&"))
-        }
+        Shown::Json => "/status",
+        Shown::Table { color: false } => "/status.txt",
+        Shown::Table { color: true } => "/status.txt?color",
     };
-    let reply = fetch(addresses, &path, Instant::now() + time, STATUS_MAX)?;
+    let reply = fetch(addresses, path, Instant::now() + time, STATUS_MAX)?;
     match reply.code {
         200 => Ok(reply.body),
         code => Err(StatusError::Code(code)),

@@ -125,15 +125,10 @@ fn status(json: bool, settings: &Settings<'_>) -> Result<u8, Stop> {
         Shown::Json
     } else {
         let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Shown::Table { color, width: terminal_width() }
+        Shown::Table { color }
     };
     let text = probe::status(&addresses, shown, probe::STATUS_TIME)?;
     Ok(say(&text, exit::OK))
-}
-
-/// `COLUMNS` where a shell exports it; a table is not folded otherwise.
-fn terminal_width() -> Option<u16> {
-    std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
 fn fix(target: FixTarget, settings: &Settings<'_>) -> Result<u8, Stop> {
@@ -190,6 +185,13 @@ fn supervise(
     }
     for note in &server.notes {
         warn!("not understood in the server's configuration, {}: {}", note.at, note.what);
+    }
+    let acl = server.aclfile.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    if server.drops_transactions(acl.as_deref()) {
+        warn!(
+            "the ACL user default may not do everything: servers before Valkey 9 read the append-only \
+             file as that user, and drop transactions; give it the rules `off ~* &* +@all`"
+        );
     }
     let listener = bind(&config.http.bind())?;
     let mut lock = None;

@@ -12,6 +12,7 @@ use super::secret::Secret;
 use files::Files;
 use load::ServerConfigError;
 
+mod default_user;
 pub mod dial;
 mod disk;
 pub mod files;
@@ -53,6 +54,8 @@ pub struct ServerConfig {
     pub masteruser: Option<String>,
     /// The ACL users that the configuration names in `user` lines, in order.
     pub users: Vec<String>,
+    /// The last of them that is for `default` leaves it less than every command and every key.
+    pub default_is_restricted: bool,
     /// `aclfile`, absolute.
     pub aclfile: Option<PathBuf>,
     /// `rename-command`: upper-case old name to new name; an empty new name: the command is gone.
@@ -236,6 +239,7 @@ impl ServerConfig {
             masterauth: None,
             masteruser: None,
             users: Vec::new(),
+            default_is_restricted: false,
             aclfile: None,
             renamed: BTreeMap::new(),
             announce: Announce::default(),

@@ -73,8 +73,8 @@ pub struct Moment<'a> {
     pub begins: bool,
     /// It has not gone on for so long that all must have heard who is whose replica.
     pub turns: bool,
-    /// This is the first look.
-    pub first: bool,
+    /// It has only just begun, so that a replica was perhaps told to take over and has not done so yet.
+    pub own_turn: bool,
     /// The last look found [`Unfit::Relinking`].
     pub relinking: bool,
 }
@@ -163,7 +163,7 @@ impl Step {
     /// The next step of a server that answered.
     pub fn new(view: &View, moment: &Moment<'_>) -> Step {
         let (me, in_time) = (view.table.me(), moment.left >= TIME_MIN);
-        if me.flags.replica && moment.first && in_time {
+        if me.flags.replica && moment.own_turn && in_time {
             return Step::Wait(Unfit::OwnTurn);
         }
         if me.slots.is_empty() || me.flags.replica {

@@ -49,11 +49,10 @@ fn scrape(board: &Board, metrics: &Metrics, now: Instant) -> Response<String> {
     }
 }
 
-/// What `query` asks for, as in `width=120&color`.
+/// With colours where `query` has `color`.
 fn table(board: &Board, now: Instant, query: &str) -> Response<String> {
     let color = query.split('&').any(|word| word == "color");
-    let width = query.split('&').find_map(|word| word.strip_prefix("width=")?.parse().ok());
-    response(StatusCode::OK, TEXT, board.status(now).render(color, width))
+    response(StatusCode::OK, TEXT, board.status(now).render(color))
 }
 
 fn status(board: &Board, now: Instant) -> Response<String> {

@@ -18,13 +18,18 @@ use tokio_rustls::rustls::crypto::{
     CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
+};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
+use crate::config::secret::Secret;
 use crate::config::server::{AuthClients, Tls};
+
+mod encrypted;
 
 /// Makes a connector of the server's own TLS settings.
 ///
@@ -63,8 +68,8 @@ pub fn alert(error: &io::Error) -> Option<Alert> {
 
 /// What an alert means, with the file that it is about.
 pub fn refused(alert: Alert, tls: &Tls) -> String {
-    let shown = match shown(tls) {
-        Some((option, cert, _)) => format!("{option} {}", cert.display()),
+    let shown = match Pair::shown(tls) {
+        Some(Pair { option, cert, .. }) => format!("{option} {}", cert.display()),
         None => "no certificate".to_owned(),
     };
     format!("it refuses us, who show {shown}: {alert:?}")
@@ -119,36 +124,64 @@ type OwnCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 /// What we show where clients must show a certificate: that of `tls-client-cert-file`, or else the
 /// server's own, as a replica does.
 fn own_certificate(tls: &Tls) -> Result<Option<OwnCertificate>, String> {
-    let Some((option, cert, key)) = shown(tls) else { return Ok(None) };
+    let Some(Pair { option, cert, key, pass }) = Pair::shown(tls) else { return Ok(None) };
     let chain = certificates(cert, option)?;
-    match PrivateKeyDer::from_pem_file(key) {
+    match private_key(key, pass) {
         Ok(key) => Ok(Some((chain, key))),
         // Nobody insists on seeing it.
         Err(_) if tls.auth_clients != AuthClients::Yes => Ok(None),
-        Err(error) => Err(match is_encrypted(key) {
-            true => format!(
-                "the TLS key {} is encrypted, and rejoin takes no passphrase: set \
-                 tls-client-cert-file and tls-client-key-file to a pair without one",
-                key.display()
-            ),
-            false => format!("cannot use the TLS key {}: {error}", key.display()),
-        }),
+        Err(error) => Err(format!("cannot use the TLS key {}: {error}", key.display())),
     }
 }
 
-/// The option, the certificate and the key that we show, if any.
-fn shown(tls: &Tls) -> Option<(&'static str, &Path, &Path)> {
-    match (&tls.client_cert_file, &tls.client_key_file, &tls.cert_file, &tls.key_file) {
-        (Some(cert), Some(key), _, _) => Some(("tls-client-cert-file", cert, key)),
-        (_, _, Some(cert), Some(key)) => Some(("tls-cert-file", cert, key)),
-        _ => None,
+/// A certificate and its key.
+struct Pair<'a> {
+    /// The option that names the certificate.
+    option: &'static str,
+    cert: &'a Path,
+    key: &'a Path,
+    /// The key's passphrase.
+    pass: Option<&'a Secret>,
+}
+
+impl Pair<'_> {
+    /// The one that we show, if any.
+    fn shown(tls: &Tls) -> Option<Pair<'_>> {
+        match (&tls.client_cert_file, &tls.client_key_file, &tls.cert_file, &tls.key_file) {
+            (Some(cert), Some(key), _, _) => {
+                let pass = tls.client_key_file_pass.as_ref();
+                Some(Pair { option: "tls-client-cert-file", cert, key, pass })
+            }
+            (_, _, Some(cert), Some(key)) => {
+                Some(Pair { option: "tls-cert-file", cert, key, pass: tls.key_file_pass.as_ref() })
+            }
+            _ => None,
+        }
     }
 }
 
-/// `ENCRYPTED PRIVATE KEY` (PKCS 8), or the header `Proc-Type: 4,ENCRYPTED` (RFC 1421).
-fn is_encrypted(key: &Path) -> bool {
-    fs::read_to_string(key).is_ok_and(|pem| pem.contains("ENCRYPTED"))
+/// The key in a file of PEM, decrypted if need be. The older encryption of single PEM sections, which
+/// OpenSSL writes with `-traditional`, is not known.
+fn private_key(file: &Path, pass: Option<&Secret>) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    if pem.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(
+            "it is encrypted in the old way; convert it with openssl pkcs8 -topk8".to_owned()
+        );
+    }
+    if !pem.contains(ENCRYPTED) {
+        return PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string());
+    }
+    let pass = pass.ok_or("it is encrypted, and there is no tls-key-file-pass for it")?;
+    // The reader of PEM knows no such label; what is behind it does not matter to it.
+    let pem = pem.replace(ENCRYPTED, "PRIVATE KEY-----");
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    let plain = encrypted::decrypt(key.secret_der(), pass.expose())?;
+    Ok(PrivatePkcs8KeyDer::from(plain).into())
 }
+
+/// The end of the label of an encrypted key (RFC 7468, 11).
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
 
 fn certificates(file: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let unusable = |error| format!("cannot use {what} {}: {error}", file.display());

@@ -3,6 +3,7 @@
 
 mod again;
 mod certificates;
+mod default_user;
 mod leaks;
 mod moving;
 mod passwords;

@@ -365,7 +365,7 @@ mod tests {
     fn every_other_option_reaches_its_field() {
         let config = of_file(
             "bind-source-addr 10.0.0.1\nunixsocket s\nprotected-mode no\naclfile a\n\
-             user alice on >x ~*\nuser bob\ncluster-node-timeout 5000\nshutdown-timeout 3\n\
+             user alice on >x ~*\nuser bob\nuser default off ~*\ncluster-node-timeout 5000\nshutdown-timeout 3\n\
              shutdown-on-sigterm NOSAVE now\ntls-auth-clients optional\ntls-cluster yes\n\
              cluster-announce-ip 1.2.3.4\ncluster-announce-port 1\ncluster-announce-bus-port 2\n\
              cluster-announce-tls-port 3\ncluster-announce-hostname h\nappendonly yes\n\
@@ -375,7 +375,8 @@ mod tests {
         assert_eq!(config.bind_source_addr.as_deref(), Some("10.0.0.1"));
         assert_eq!(config.unixsocket.as_deref(), Some(Path::new("/cwd/s")));
         assert_eq!(config.aclfile.as_deref(), Some(Path::new("/cwd/a")));
-        assert_eq!(config.users, ["alice", "bob"]);
+        assert_eq!(config.users, ["alice", "bob", "default"]);
+        assert!(config.default_is_restricted);
         assert_eq!(config.node_timeout.as_millis(), 5000);
         assert_eq!(config.manual_failover_timeout.as_millis(), 7000);
         assert_eq!(config.shutdown_timeout.as_secs(), 3);

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{AuthClients, Note, SavePoint, ServerConfig, tokens};
+use super::{AuthClients, Note, SavePoint, ServerConfig, default_user, tokens};
 use crate::config::secret::Secret;
 
 /// A configuration while it is read: file names are still as written.
@@ -68,7 +68,11 @@ impl Options {
                 Ok(())
             }
             ("shutdown-on-sigterm", values) => self.shutdown(&several(values)),
-            ("user", [user, ..]) => {
+            ("user", [user, rules @ ..]) => {
+                if user == b"default" {
+                    let rules = rules.iter().map(|rule| string(rule));
+                    self.config.default_is_restricted = !default_user::may_do_all(rules);
+                }
                 self.config.users.push(string(user));
                 Ok(())
             }

@@ -71,7 +71,7 @@ const LATER: Moment = Moment {
     in_flight: false,
     begins: false,
     turns: false,
-    first: false,
+    own_turn: false,
     relinking: false,
 };
 
@@ -119,7 +119,7 @@ fn nothing_is_handed_over_without_slots_or_replicas() {
 #[test]
 fn replica_that_was_perhaps_told_to_take_over_looks_twice_while_there_is_time() {
     let view = View { table: table('b', ""), replicas: vec![] };
-    let first = Moment { first: true, ..LATER };
+    let first = Moment { own_turn: true, ..LATER };
     assert_eq!(Step::new(&view, &first), Step::Wait(Unfit::OwnTurn));
     let late = Moment { left: TIME_MIN / 2, ..first };
     assert_eq!(Step::new(&view, &late), Step::Go(Go::NothingToHandOver));

@@ -173,23 +173,33 @@ fn directory_of_authorities_is_read() {
 }
 
 #[test]
-fn encrypted_key_is_said_so_and_another_pair_is_used_instead() {
+fn key_with_a_passphrase_is_used_and_a_wrong_one_is_named() {
     let mut fleet = alone(&any_server());
     let line = "pkcs8 -topk8 -in server.key -out encrypted.key -passout pass:hunter2";
     if let Err(why) = openssl(fleet.dir(), line) {
         return left_out(&format!("an encrypted key: no openssl: {why}"));
     }
     let dir = fleet.dir().display().to_string();
+    fleet.pods[0].conf.push(format!("tls-key-file {dir}/encrypted.key\ntls-key-file-pass hunter2"));
+    fleet.start_all();
+    wait_all_ready(&fleet);
+    // A pair that the server itself uses only towards its peers.
     let pod = &mut fleet.pods[0];
-    pod.conf.push(format!("tls-key-file {dir}/encrypted.key\ntls-key-file-pass hunter2"));
-    pod.start();
-    let said =
-        format!("the TLS key {dir}/encrypted.key is encrypted, and rejoin takes no passphrase");
-    wait_doubt(pod, &[&said, "set tls-client-cert-file"]);
     pod.kill();
-    pod.conf.push(format!(
-        "tls-client-cert-file {dir}/server.crt\ntls-client-key-file {dir}/server.key"
-    ));
+    let line = "pkcs8 -topk8 -in server.key -out other.key -passout pass:hunter3";
+    openssl(fleet.dir(), line).unwrap();
+    let pod = &mut fleet.pods[0];
+    pod.env.insert("REJOIN_LOG".to_owned(), "debug".to_owned());
+    let pair =
+        format!("tls-client-cert-file {dir}/server.crt\ntls-client-key-file {dir}/other.key");
+    pod.conf.push(format!("{pair}\ntls-client-key-file-pass hunter3"));
     pod.start();
     wait_all_ready(&fleet);
+    // Changed under a pod that runs: the file is read for each connection.
+    let line = "pkcs8 -topk8 -in server.key -out other.key -passout pass:hunter4";
+    openssl(fleet.dir(), line).unwrap();
+    let pod = &fleet.pods[0];
+    pod.redis(&["CLIENT", "KILL", "USER", "keeper"]).unwrap();
+    wait_doubt(pod, &[&format!("cannot use the TLS key {dir}/other.key: its passphrase is wrong")]);
+    assert!(!pod.log().contains("hunter"), "{}", pod.log());
 }

@@ -207,7 +207,7 @@ impl Authority {
 pub fn write(dir: &Path) {
     Authority::shared().write(dir, &Leaf::default());
     let users = format!(
-        "user default off\n\
+        "user default off ~* &* +@all\n\
          user tester on {} ~* &* +@all\n\
          user copier on {} +psync +replconf +ping\n\
          user keeper on {} {RIGHTS}\n",
