@@ -41,7 +41,9 @@ const LINGER: Duration = Duration::from_millis(300);
 /// again is without it after a look or two; one that leaves does not answer by then.
 const BEGINNING: Duration = Duration::from_millis(500);
 /// How long one is waited for that is perhaps our replica since a moment ago, and whom one of us has
-/// not heard of as such. A server tells others of itself every second, one after the other.
+/// not heard of as such; or the other masters, who vote for a second replica of one master after two node
+/// timeouts only (`voted_time` in `clusterSendFailoverAuthIfNeeded`) and so must know that it is another one's
+/// by now. A server tells others of itself every second, one after the other; its keeper tells all at once.
 const TURNING: Duration = Duration::from_millis(1500);
 /// In how many looks a server that is a replica is not believed to stay one: it was perhaps told to
 /// take over a moment ago. Its old master's vote may need 40 ms, since two messages in a row wait for an
@@ -69,6 +71,8 @@ struct Course {
     begun: Instant,
     /// Until then what looks unfit may be so for a moment only.
     begins_until: Instant,
+    /// The own server was not known to be a master for long when it began.
+    young: bool,
     /// What the last look found that is waited for.
     waits: Option<Discriminant<Unfit>>,
     looks: usize,
@@ -98,12 +102,14 @@ impl Handover {
     /// where it has passed already.
     pub async fn leave(mut self) {
         let now = Instant::now();
+        let master_since = self.board.observation().master_since;
         let mut course = Course {
             tried: Vec::new(),
             said: String::new(),
             shown: status::Handover::default(),
             begun: now,
             begins_until: now + BEGINNING,
+            young: master_since.is_none_or(|since| now.duration_since(since) < TURNING),
             waits: None,
             looks: 0,
         };
@@ -147,6 +153,7 @@ impl Handover {
                     in_flight: ordered.is_some_and(|at| at.elapsed() < self.in_flight),
                     begins: course.begins(),
                     turns: course.begun.elapsed() < TURNING,
+                    young: course.young,
                     own_turn: course.looks < OWN_LOOKS,
                     relinking: course.waits == Some(discriminant(&Unfit::Relinking)),
                 };

@@ -128,6 +128,8 @@ pub struct Observation {
     pub unasked: Option<String>,
     /// The role, once known.
     pub role: Option<Role>,
+    /// Since when it was seen to be a master, if it is one.
+    pub master_since: Option<Instant>,
     /// `cluster_state:ok` as last reported.
     pub state_ok: bool,
     /// `cluster_state:ok` was seen at least once since the server started.
@@ -147,6 +149,7 @@ impl Observation {
             silent: None,
             unasked: None,
             role: None,
+            master_since: None,
             state_ok: false,
             state_ok_once: false,
             membership: Membership::Pending("nothing was observed yet".to_owned()),

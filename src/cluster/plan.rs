@@ -123,6 +123,8 @@ pub enum Replicate {
     Join,
     /// It is our master already, but is looked for at an address that it has left.
     Moved,
+    /// It is our master's master by now.
+    Above,
 }
 
 impl Step {
@@ -174,6 +176,9 @@ impl fmt::Display for Step {
             Step::Replicate { master, why: Replicate::Join } => write!(f, "replicate {master}"),
             Step::Replicate { master, why: Replicate::Moved } => {
                 write!(f, "replicate {master} at its present address")
+            }
+            Step::Replicate { master, why: Replicate::Above } => {
+                write!(f, "replicate {master}, which this pod's master replicates by now")
             }
             Step::Forget(id) => write!(f, "forget {id}, which no pod answers as any more"),
             Step::GiveUp(lost) => write!(

@@ -71,6 +71,9 @@ impl Watch {
             }
             Role::Master => Role::Master,
         });
+        let now = self.seen.last_answer.as_ref().map(|(now, _)| *now);
+        let is_master = self.seen.role == Some(Role::Master);
+        self.seen.master_since = self.seen.master_since.or(now).filter(|_| is_master);
     }
 
     /// Whether the cluster state was ok once since the server started.

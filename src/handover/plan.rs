@@ -73,6 +73,9 @@ pub struct Moment<'a> {
     pub begins: bool,
     /// It has not gone on for so long that all must have heard who is whose replica.
     pub turns: bool,
+    /// The own server has become a master just before, if not since: the others may not have heard whose
+    /// replicas its replicas are, and would not elect one of them so soon after they elected this one.
+    pub young: bool,
     /// It has only just begun, so that a replica was perhaps told to take over and has not done so yet.
     pub own_turn: bool,
     /// The last look found [`Unfit::Relinking`].
@@ -244,6 +247,9 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     let known = view.table.find(reply.id).and_then(|node| node.master);
     if !me.flags.replica || [me.master, known] != [Some(view.table.id()); 2] {
         return Err(if moment.turns { Unfit::Turning } else { Unfit::NotOurs });
+    }
+    if moment.young && moment.turns {
+        return Err(Unfit::Turning);
     }
     if me.flags.nofailover {
         return Err(if moment.begins { Unfit::Shielded } else { Unfit::Leaving });

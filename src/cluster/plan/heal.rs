@@ -40,12 +40,14 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     if let Some((line, master)) = view.refused.as_ref().zip(own.me().master) {
         plan.hold(master, Reason::LoginRefused(line.clone()));
     }
-    if let Some(master) = moved_master(view) {
+    let above = master_above(view).map(|master| (master, Replicate::Above));
+    let moved = || moved_master(view).map(|master| (master, Replicate::Moved));
+    if let Some((master, why)) = above.or_else(moved) {
         let empty = view.own.keys > 0 && view.pod(master).is_some_and(|pod| pod.keys == 0);
         if empty {
             plan.hold(master, Reason::EmptyMaster(view.own.keys));
         } else {
-            plan.steps.push(Step::Replicate { master, why: Replicate::Moved });
+            plan.steps.push(Step::Replicate { master, why });
         }
     }
 }
@@ -112,6 +114,18 @@ fn is_outdated(view: &View, pod: Pod<'_>) -> bool {
     let Some(me) = pod.table.find(own.id) else { return false };
     let unheard = own.slots.first().is_some_and(|range| pod.table.owner_of(range.first).is_none());
     unheard || own.flags.replica != me.flags.replica || own.master != me.master
+}
+
+/// The master of the own master, as both say: a replica hears of its master's successor from that one's
+/// slots, and where its master has told it first that it is a replica now, nobody owned them any more that
+/// it would follow (`clusterUpdateSlotsConfigWith`, seen on Redis 8.0). It gets the data all the same,
+/// but nobody counts it as a copy of the shard, nor tells it to take over.
+fn master_above(view: &View) -> Option<NodeId> {
+    let own = &view.own.table;
+    let master = view.pod(own.me().master?)?;
+    let above = view.pod(master.table.me().master?)?;
+    let known = own.find(above.id()).is_some_and(|line| is_healthy(line) && !line.slots.is_empty());
+    (known && above.table.me().flags.master).then_some(above.id())
 }
 
 /// Redis up to 8.6 leaves a replica on its master's old address where gossip, not a MEET, brought

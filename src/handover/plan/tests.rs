@@ -72,6 +72,7 @@ const LATER: Moment = Moment {
     begins: false,
     turns: false,
     own_turn: false,
+    young: false,
     relinking: false,
 };
 
@@ -139,6 +140,14 @@ fn flagged(letter: char) -> Reply {
     odd(letter, |said| {
         said.table = said.table.with_line(id(letter), |me| me.flags.nofailover = true);
     })
+}
+
+#[test]
+fn replica_of_a_master_that_is_one_since_a_moment_is_not_elected_yet() {
+    let young = Moment { young: true, turns: true, ..LATER };
+    assert_eq!(step_at(vec![good('b', 5000)], &young), Step::Wait(Unfit::Turning));
+    let later = Moment { turns: false, ..young };
+    assert_eq!(step_at(vec![good('b', 5000)], &later), order('b', 0));
 }
 
 #[test]

@@ -38,6 +38,30 @@ fn member_that_has_moved_is_met_at_its_present_address() {
     assert_eq!(plan(&line(WHOLE, 0, "sees=4:noaddr")).steps, [meet(4, Meet::Moved)]);
 }
 
+/// Pod 3 has handed over to 4 while 0 was its replica.
+const CHAINED: &str = "
+    0 epoch=7 of=3 knows=1,2,3,4,5
+    1 epoch=2 slots=5461-10922 knows=0,2,3,4,5
+    2 epoch=3 slots=10923-16383 knows=0,1,3,4,5
+    3 epoch=7 of=4 knows=0,1,2,4,5
+    4 epoch=7 slots=0-5460 knows=0,1,2,3,5
+    5 epoch=3 of=2 knows=0,1,2,3,4";
+
+#[test]
+fn replica_of_a_replica_follows_the_master_of_both() {
+    let above = Step::Replicate { master: id(4), why: Replicate::Above };
+    assert_eq!(plan(CHAINED).steps, [above]);
+    // Not by hearsay.
+    let mut view = scene(CHAINED);
+    view.peers.retain(|peer| peer.answer.as_ref().is_ok_and(|report| report.table.id() != id(4)));
+    assert!(!plan_of(&view).steps.iter().any(|step| matches!(step, Step::Replicate { .. })));
+    let mut view = scene(CHAINED);
+    view.own.keys = 5;
+    assert_eq!(plan_of(&view).steps, []);
+    let held = plan_of(&view).held;
+    assert!(held.iter().any(|hold| hold.reason == Reason::EmptyMaster(5)), "{held:#?}");
+}
+
 #[test]
 fn member_that_looks_for_us_elsewhere_is_met() {
     assert_eq!(plan(&line(WHOLE, 4, "sees=0:moved")).steps, [meet(4, Meet::Moved)]);
