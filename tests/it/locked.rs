@@ -17,7 +17,7 @@ use crate::support::pod::Pod;
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
-use crate::forming::{LIMIT, forget_spares, held, lose_volume, wait_all_ready};
+use crate::forming::{LIMIT, forget_spares, lose_volume, wait_all_ready, wait_nothing_held};
 
 /// So many shards of locked-down servers, not started.
 fn fleet(server: &Server, shards: usize, replicas: usize) -> Fleet {
@@ -81,15 +81,6 @@ fn restart_empty(pod: &mut Pod) {
     pod.kill();
     lose_volume(pod);
     pod.start();
-}
-
-/// Waits until the pod holds nothing.
-#[track_caller]
-fn wait_nothing_held(pod: &Pod) {
-    wait_ok(LIMIT, &format!("{} to hold nothing", pod.name()), || {
-        let kinds = held(pod)?;
-        if kinds.is_empty() { Ok(()) } else { Err(format!("{kinds:?}")) }
-    });
 }
 
 /// A file of the fleet: `ca.crt`, `server.crt`, `server.key`, `users.acl`, `password`.
