@@ -20,7 +20,10 @@ fn option(pod: &Pod, name: &str) -> String {
 #[test]
 fn address_and_port_that_the_user_announces_are_kept() {
     in_every_version(|server| {
-        let mut fleet = Fleet::new(&recipe(server, 1).open());
+        let mut recipe = recipe(server, 1).open();
+        // Both copies are killed.
+        recipe.conf.push("appendfsync always".to_owned());
+        let mut fleet = Fleet::new(&recipe);
         for pod in &mut fleet.pods {
             // As manifests have it that take the address from a variable.
             let announced = [
