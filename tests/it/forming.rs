@@ -4,7 +4,7 @@
 mod announced;
 mod faults;
 mod held;
-mod later;
+pub(crate) mod later;
 pub(crate) mod names;
 pub(crate) mod ordered;
 mod scaled;
