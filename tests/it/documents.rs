@@ -123,7 +123,7 @@ fn log_lines_of_the_operations_page_are_those_that_are_printed() {
         // What happened, its cause, and the login stand in strings of their own.
         for part in line.split(": ").flat_map(|part| part.split('(')) {
             let words: Vec<&str> = part.split(' ').collect();
-            for piece in words.split(|word| differs(&word)).map(|words| words.join(" ")) {
+            for piece in words.split(differs).map(|words| words.join(" ")) {
                 let piece = piece.trim_matches(marks);
                 assert!(sources.contains(piece), "nothing prints {piece:?}, of {line:?}");
                 count += usize::from(piece.contains(' '));
