@@ -1,12 +1,13 @@
-# The image: any Redis or Valkey server image with `rejoin` in it, as its first process.
+# The image: a Redis or Valkey server image with `rejoin` in it, as its first process.
 #
 #   docker build -t redis-rejoin .                                     # on redis:8
 #   docker build -t valkey-rejoin --build-arg SERVER_IMAGE=valkey/valkey:9 .
 #   docker build -t rejoin --target binary .                           # the binary alone
 #
 # Nothing here depends on the architecture: for another one, `docker build --platform linux/arm64`
-# takes the base images of that one. The binary is static, so it does not matter whether the server
-# image is Debian's or Alpine's.
+# takes the base images of that one. The binary is static, so an image of Alpine should do as Debian's
+# does. The tests build on images made from Debian's packages; neither arm64 nor an image of Alpine or
+# of Docker Hub was tried.
 
 # The C library of the builder goes into the binary: glibc, 2.36 or newer for the smallest one.
 ARG BUILDER_IMAGE=rust:1-slim-trixie

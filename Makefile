@@ -18,7 +18,8 @@ SEED =
 SERVER =
 # A part of a test's name: only such tests run.
 FILTER =
-# Anything: the servers of all tests speak TLS only, and every login has few rights.
+# Anything: the servers of the tests speak TLS only, and every login has few rights; but for tests that
+# have logins of their own, and those of containers.
 LOCKED =
 
 .PHONY: help setup servers build demo test check audit bench fuzz soak chaos clean
@@ -41,7 +42,7 @@ demo: setup ## form a cluster of six wrapped servers on this machine, and show w
 	@cargo build --locked --quiet
 	@cargo run --locked --quiet --example demo
 
-test: setup ## run all the tests (FILTER=part of a name, LOCKED=1 with TLS and few rights)
+test: setup ## run the tests (FILTER=part of a name, LOCKED=1 with TLS and few rights where they can)
 	@REJOIN_TEST_LOCKED=$(LOCKED) scripts/test $(FILTER)
 
 check: setup ## format, clippy, docs, and licences, sources and versions of what we depend on

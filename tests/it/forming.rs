@@ -1,11 +1,13 @@
 //! Empty pods become one cluster by themselves, whatever happens meanwhile; and what must not be
 //! formed is not.
 
+mod announced;
 mod faults;
 mod held;
-mod later;
+pub(crate) mod later;
 pub(crate) mod names;
 pub(crate) mod ordered;
+mod scaled;
 mod whole;
 
 use std::fmt::Debug;
@@ -93,6 +95,15 @@ fn wait_waiting(pod: &Pod, seen: &str) {
         let ready = status(pod)?.probes.ready;
         let waits = ready.ok && ready.reason.contains(&format!("waits for other pods: {seen}"));
         if waits { Ok(()) } else { Err(format!("{ready:?}")) }
+    });
+}
+
+/// Waits until the pod holds nothing.
+#[track_caller]
+pub(crate) fn wait_nothing_held(pod: &Pod) {
+    wait_ok(LIMIT, &format!("{} to hold nothing", pod.name()), || {
+        let kinds = held(pod)?;
+        if kinds.is_empty() { Ok(()) } else { Err(format!("{kinds:?}")) }
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod alone;
 mod clients;
+mod going_over;
 mod handing;
 mod home;
 mod rolling;

@@ -11,14 +11,14 @@ mod rights;
 
 use std::path::PathBuf;
 
-use crate::forming::{recipe, status};
+use crate::forming::{ready, recipe, status};
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::lock::Lock;
 use crate::support::pod::Pod;
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
-use crate::forming::{LIMIT, forget_spares, held, lose_volume, wait_all_ready};
+use crate::forming::{LIMIT, forget_spares, lose_volume, wait_all_ready, wait_nothing_held};
 
 /// So many shards of locked-down servers, not started.
 fn fleet(server: &Server, shards: usize, replicas: usize) -> Fleet {
@@ -84,18 +84,37 @@ fn restart_empty(pod: &mut Pod) {
     pod.start();
 }
 
-/// Waits until the pod holds nothing.
-#[track_caller]
-fn wait_nothing_held(pod: &Pod) {
-    wait_ok(LIMIT, &format!("{} to hold nothing", pod.name()), || {
-        let kinds = held(pod)?;
-        if kinds.is_empty() { Ok(()) } else { Err(format!("{kinds:?}")) }
-    });
-}
-
 /// A file of the fleet: `ca.crt`, `server.crt`, `server.key`, `users.acl`, `password`.
 fn file(fleet: &Fleet, name: &str) -> PathBuf {
     fleet.dir().join(name)
+}
+
+/// A cluster of six whose last pod has a secret of its own, which is wrong for a while: that pod says
+/// so with all of these words, and the others do not notice.
+#[track_caller]
+fn one_of_six_is_in_doubt(
+    fleet: &Fleet,
+    spoil: impl FnOnce(),
+    words: &[&str],
+    mend: impl FnOnce(),
+) {
+    let (odd, pid) = (&fleet.pods[5], fleet.pods[5].server_pid());
+    spoil();
+    disconnect(odd);
+    wait_doubt(odd, words);
+    wait_ok(LIMIT, "it to be in the log", || {
+        let log = odd.log();
+        if words.iter().all(|word| log.contains(word)) { Ok(()) } else { Err(log) }
+    });
+    // The servers know nothing of it, and neither do the other pods.
+    fleet.assert_whole();
+    for pod in &fleet.pods[..5] {
+        ready(pod).unwrap();
+        wait_nothing_held(pod);
+    }
+    mend();
+    wait_all_ready(fleet);
+    assert_eq!(odd.server_pid(), pid, "the server was started once");
 }
 
 /// Has `rejoin` connect to its own server anew.

@@ -1,11 +1,16 @@
 //! The manifests that are shipped: each overlay renders, is what Kubernetes' own schemas say, and
 //! says what the documents say it does.
 
+mod base;
+mod parts;
 pub(crate) mod rendered;
 mod secrets;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::support::left_out::left_out;
 use crate::support::process::run;
@@ -51,7 +56,7 @@ impl IsOk for Command {
 
 /// The overlays, as paths; the first is what `kubectl apply -k k8s` takes.
 pub(crate) fn overlays() -> Vec<String> {
-    let found = std::fs::read_dir(own("k8s/overlays")).expect("there are overlays");
+    let found = fs::read_dir(own("k8s/overlays")).expect("there are overlays");
     let mut names: Vec<String> = found
         .map(|entry| entry.expect("it can be listed").file_name().into_string().expect("text"))
         .map(|name| format!("k8s/overlays/{name}"))
@@ -74,16 +79,79 @@ pub(crate) fn output_of(command: &mut Command) -> String {
     out
 }
 
+/// What `kubectl kustomize` makes of a directory. `None`, and said so: there is no `kubectl`.
+///
+/// # Panics
+/// When it does not render.
+#[track_caller]
+pub(crate) fn render(dir: &Path) -> Option<String> {
+    Some(output_of(tool("kubectl")?.arg("kustomize").arg(dir)))
+}
+
+/// What a kustomization of somebody's who reads the documents renders to. He has this repository
+/// beside his own, as `../rejoin`, and a `redis.conf`.
+///
+/// # Panics
+/// When it does not render.
+#[track_caller]
+pub(crate) fn of_a_reader(kustomization: &str) -> Option<String> {
+    // Below target this repository is two directories up.
+    let dir = tempfile::tempdir_in(own("target")).expect("target is writable");
+    let text = kustomization.replace("../rejoin/k8s", "../../k8s");
+    fs::write(dir.path().join("kustomization.yaml"), text).expect("the directory is ours");
+    fs::copy(own("k8s/base/redis.conf"), dir.path().join("redis.conf")).expect("the same");
+    render(dir.path())
+}
+
+/// What the schemas of Kubernetes say of objects, one line for each. `None`, and said so: they are
+/// not here.
+///
+/// # Panics
+/// When an object is not valid.
+#[track_caller]
+fn validate(yaml: &str) -> Option<String> {
+    let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
+    let file = dir.path().join("all.yaml");
+    fs::write(&file, yaml).expect("the test's directory is writable");
+    Some(output_of(tool("kubernetes-validate")?.arg("--strict").arg(file)))
+}
+
+/// Objects of Kubernetes, all that were rendered of a directory.
+struct Objects(Vec<Value>);
+
+impl Objects {
+    fn read(yaml: &str) -> Self {
+        Self(serde_saphyr::from_multiple(yaml).expect("kustomize's YAML"))
+    }
+
+    fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.0.iter().filter(move |it| it["kind"] == kind)
+    }
+
+    #[track_caller]
+    fn named(&self, kind: &str, name: &str) -> &Value {
+        let is_it = |it: &&Value| it["kind"] == kind && it["metadata"]["name"] == name;
+        let found = self.0.iter().find(is_it);
+        found.unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
+    #[track_caller]
+    fn spec(&self, kind: &str, name: &str) -> &Value {
+        &self.named(kind, name)["spec"]
+    }
+}
+
+/// Each overlay that is made from the base. None where there is no `kubectl`, which is said.
+fn of_the_base() -> Vec<(String, Objects)> {
+    let overlays = overlays().into_iter().filter(|overlay| !overlay.ends_with("drop-in"));
+    let rendered = |it: String| render(&own(&it)).map(|yaml| (it, Objects::read(&yaml)));
+    overlays.map_while(rendered).collect()
+}
+
 #[test]
 fn every_overlay_renders_and_is_valid_for_kubernetes() {
-    let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
     for overlay in overlays() {
-        let Some(mut kubectl) = tool("kubectl") else { return };
-        let yaml = output_of(kubectl.args(["kustomize"]).arg(own(&overlay)));
-        let file = dir.path().join("all.yaml");
-        std::fs::write(&file, &yaml).expect("the test's directory is writable");
-        let Some(mut validate) = tool("kubernetes-validate") else { return };
-        let said = output_of(validate.arg("--strict").arg(&file));
+        let Some(said) = render(&own(&overlay)).and_then(|yaml| validate(&yaml)) else { return };
         assert!(said.contains("statefulset/redis"), "{overlay}: {said}");
     }
 }
@@ -98,15 +166,16 @@ fn alert_rules_and_their_tests_pass_promtool() {
 
 #[test]
 fn grace_period_covers_hand_over_and_the_servers_own_end() {
-    for overlay in overlays() {
-        let Some(set) = rendered::Rendered::of(&overlay).map(|rendered| rendered.set) else {
-            return;
-        };
-        if overlay.ends_with("drop-in") {
-            continue;
-        }
+    let page = |name| fs::read_to_string(own("docs").join(name)).expect("it is there");
+    for (overlay, all) in of_the_base() {
+        let pod = &all.spec("StatefulSet", "redis")["template"]["spec"];
+        let grace = pod["terminationGracePeriodSeconds"].as_u64();
+        let grace = grace.unwrap_or_else(|| panic!("{overlay}: none"));
         // REJOIN_HANDOVER_TIMEOUT and shutdown-timeout, both as they are by default.
-        let grace = set.spec.template.spec.termination_grace_period_seconds;
-        assert!(grace.is_some_and(|grace| grace > 20 + 10), "{overlay}: {grace:?}");
+        assert!(grace > 20 + 10, "{overlay}: {grace}");
+        let documented = format!("| `terminationGracePeriodSeconds` | {grace}: ");
+        assert!(page("operations.md").contains(&documented), "{overlay}: {grace}");
+        let documented = format!("| `terminationGracePeriodSeconds: {grace}` |");
+        assert!(page("kubernetes.md").contains(&documented), "{overlay}: {grace}");
     }
 }

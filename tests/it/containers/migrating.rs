@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 
-use crate::manifests::{output_of, own, tool};
+use crate::manifests::{of_a_reader, own};
 use crate::support::wait::wait_ok;
 
 use crate::support::engine::{Network, versions};
@@ -35,12 +35,7 @@ fn of_the_docs(heading: &str) -> Option<Rendered> {
     let (_, below) = text.split_once(&format!("\n## {heading}\n")).expect("it has the heading");
     let (_, block) = below.split_once("```yaml\n").expect("it has a block");
     let (block, _) = block.split_once("```").expect("the block ends");
-    let dir = tempfile::tempdir_in(own("target")).expect("target is writable");
-    // The reader has this repository beside his own; here it is two directories up.
-    let block = block.replace("../rejoin/k8s", "../../k8s");
-    fs::write(dir.path().join("kustomization.yaml"), block).expect("the directory is ours");
-    let yaml = output_of(tool("kubectl")?.arg("kustomize").arg(dir.path()));
-    Some(Rendered::read(heading, &yaml))
+    Some(Rendered::read(heading, &of_a_reader(block)?))
 }
 
 /// Our manifest turned into somebody else's: their names and command, without probes and rules.

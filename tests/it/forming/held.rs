@@ -8,8 +8,8 @@ use crate::support::server::any_server;
 use crate::support::wait::wait_ok;
 
 use super::{
-    LIMIT, assert_nothing_formed, held, lose_volume, ready, recipe, status, wait_all_ready,
-    wait_held, wait_waiting,
+    LIMIT, assert_nothing_formed, lose_volume, ready, recipe, status, wait_all_ready, wait_held,
+    wait_nothing_held, wait_waiting,
 };
 
 fn six() -> Fleet {
@@ -21,12 +21,7 @@ fn wait_formed(fleet: &mut Fleet) {
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(fleet);
-    wait_ok(LIMIT, "nothing to be held any more", || {
-        fleet.pods.iter().try_for_each(|pod| {
-            let kinds = held(pod)?;
-            if kinds.is_empty() { Ok(()) } else { Err(format!("{}: {kinds:?}", pod.name())) }
-        })
-    });
+    fleet.pods.iter().for_each(wait_nothing_held);
 }
 
 #[test]
@@ -42,12 +37,7 @@ fn too_few_pods_wait_and_form_once_all_are_there() {
 #[test]
 fn too_many_pods_are_held_until_the_last_is_gone() {
     let mut fleet = six();
-    let mut seventh = Pod::new(Program::Wrapped, &any_server(), fleet.dir(), 6, fleet.spare[0]);
-    for (name, value) in &fleet.pods[0].env {
-        seventh.env.entry(name.clone()).or_insert(value.clone());
-    }
-    seventh.conf = fleet.pods[0].conf.clone();
-    seventh.access = fleet.pods[0].access.clone();
+    let mut seventh = fleet.another(6, fleet.spare[0]);
     seventh.start();
     wait_held(&seventh, "beyond_shape");
     fleet.start_all();

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::keys::{assert_keys, write_keys};
 use crate::support::pod::{Pod, Program};
-use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
 use super::{LIMIT, forget_spares, in_every_version, lose_volume, recipe, wait_all_ready};
@@ -32,9 +31,9 @@ fn replica_that_lost_its_volume_joins_its_own_shard_again_and_its_old_id_is_forg
     });
 }
 
-/// A cluster of bare servers, made by hand, with keys; then stopped.
-fn made_by_hand(server: &Server) -> Fleet {
-    let mut fleet = Fleet::started(&Recipe { program: Program::Bare, ..recipe(server, 3) });
+/// A cluster of bare servers, made by hand, with keys, whose pods form nothing once they are wrapped.
+pub(crate) fn made_by_hand(recipe: &Recipe) -> Fleet {
+    let mut fleet = Fleet::started(&Recipe { program: Program::Bare, ..recipe.clone() });
     fleet.pods.iter().for_each(|pod| pod.wait_answers(LIMIT));
     fleet.create_by_cli();
     fleet.wait_whole(LIMIT);
@@ -81,7 +80,7 @@ fn wrap(pod: &mut Pod) {
 #[test]
 fn cluster_made_by_hand_is_whole_again_after_each_pod_moved() {
     in_every_version(|server| {
-        let mut fleet = made_by_hand(server);
+        let mut fleet = made_by_hand(&recipe(server, 3));
         let spare = fleet.spare.clone();
         for (ordinal, ip) in spare.into_iter().enumerate() {
             let pod = &mut fleet.pods[ordinal];
@@ -101,7 +100,7 @@ fn cluster_made_by_hand_is_whole_again_after_each_pod_moved() {
 #[test]
 fn cluster_made_by_hand_is_whole_again_after_all_pods_moved_at_once() {
     in_every_version(|server| {
-        let mut fleet = made_by_hand(server);
+        let mut fleet = made_by_hand(&recipe(server, 3));
         let spare = fleet.spare.clone();
         move_all(&mut fleet, &spare);
         fleet.wait_whole(LIMIT);

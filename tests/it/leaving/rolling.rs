@@ -10,7 +10,7 @@ use crate::support::server::{any_server, servers};
 use crate::support::writer::{Pace, Writers, every_shard_has_a_copy};
 
 /// Of the writer of each shard.
-const PACE: Pace = Pace { batch: 1, pause: Duration::from_millis(2) };
+pub(super) const PACE: Pace = Pace { batch: 1, pause: Duration::from_millis(2) };
 
 /// Restarts every pod, each back after `away`, and the next one as soon as it says that it is ready.
 #[track_caller]
@@ -44,7 +44,7 @@ fn rolls_under_load(fleet: &mut Fleet, away: Duration) {
 }
 
 #[track_caller]
-fn assert_written(fleet: &Fleet, writers: Writers) {
+pub(super) fn assert_written(fleet: &Fleet, writers: Writers) {
     let written = writers.end();
     let name = &fleet.pods[0].server.name;
     for written in written {

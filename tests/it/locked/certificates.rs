@@ -13,7 +13,10 @@ use crate::support::pod::PORT;
 use crate::support::process::run;
 use crate::support::server::{any_server, servers};
 
-use super::{LIMIT, alone, disconnect, file, wait_all_ready, wait_doubt, well};
+use super::{
+    LIMIT, alone, disconnect, file, one_of_six_is_in_doubt, wait_all_ready, wait_doubt, well,
+};
+use crate::healing::{PATIENT, six};
 
 const EXPIRED: Leaf = Leaf { days: Some((-2, -1)) };
 const TOO_EARLY: Leaf = Leaf { days: Some((1, 2)) };
@@ -64,6 +67,26 @@ fn certificate_of_ours_that_the_server_refuses_is_named_and_heals_without_a_rest
         wait_all_ready(&fleet);
     }
     assert_eq!(pod.server_pid(), pid, "the server was started once");
+}
+
+#[test]
+fn one_pod_of_six_with_a_certificate_of_another_ca_says_which_and_heals_without_a_restart() {
+    let recipe = Recipe { lock: Lock::Locked, ..six(&any_server(), PATIENT) };
+    let mut fleet = Fleet::new(&recipe);
+    let own = file(&fleet, "of-5");
+    fs::create_dir(&own).unwrap();
+    Authority::shared().write(&own, &Leaf::default());
+    let dir = own.display();
+    let lines = format!("tls-cert-file {dir}/server.crt\ntls-key-file {dir}/server.key");
+    fleet.pods[5].conf.push(lines);
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    wait_all_ready(&fleet);
+    let shown = format!("it refuses us, who show tls-cert-file {dir}/server.crt: UnknownCA");
+    // The server has read its own at its start.
+    let spoil = || Authority::new("another").write(&own, &Leaf::default());
+    let mend = || Authority::shared().write(&own, &Leaf::default());
+    one_of_six_is_in_doubt(&fleet, spoil, &["no TLS with the server", &shown], mend);
 }
 
 #[test]

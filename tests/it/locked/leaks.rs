@@ -4,10 +4,12 @@ use std::fs;
 
 use crate::support::fleet::Fleet;
 use crate::support::lock::{Authority, COPIER, KEEPER, Leaf};
+use crate::support::pod::Pod;
 use crate::support::process::descendants;
 use crate::support::server::any_server;
 
-use super::{alone, disconnect, file, wait_all_ready, wait_doubt};
+use super::{LIMIT, alone, disconnect, file, fleet, wait_all_ready, wait_doubt, wait_nothing_held};
+use crate::forming::wait_held;
 
 /// What was wrong for a while, and is a secret elsewhere perhaps.
 const WRONG: &str = "hunter2-of-another-place";
@@ -18,10 +20,17 @@ fn part_of_key(fleet: &Fleet) -> String {
     key.lines().nth(1).unwrap().to_owned()
 }
 
-/// Looks for the secrets in all that the pod shows.
+/// Looks for the secrets in all that the pods show.
 #[track_caller]
 fn shows_nothing(fleet: &Fleet, what: &str) {
-    let pod = &fleet.pods[0];
+    let key = part_of_key(fleet);
+    for pod in &fleet.pods {
+        pod_shows_nothing(pod, &[KEEPER, COPIER, WRONG, &key], what);
+    }
+}
+
+#[track_caller]
+fn pod_shows_nothing(pod: &Pod, secrets: &[&str], what: &str) {
     let mut shown = vec![("log".to_owned(), pod.log())];
     for path in ["/status", "/metrics", "/readyz", "/livez", "/startupz", "/nothing"] {
         shown.push((path.to_owned(), pod.http(path).unwrap().body));
@@ -41,11 +50,10 @@ fn shows_nothing(fleet: &Fleet, what: &str) {
     }
     // As it is, and as it looks where a log or JSON has quoted it.
     let escaped = |secret: &str| format!("{secret:?}").trim_matches('"').to_owned();
-    let key = part_of_key(fleet);
-    for secret in [KEEPER, COPIER, WRONG, &key] {
+    for &secret in secrets {
         for (place, text) in &shown {
             let leaks = text.contains(secret) || text.contains(&escaped(secret));
-            assert!(!leaks, "{what}: {secret} in {place}: {text}");
+            assert!(!leaks, "{what}: {secret} in {place} of {}: {text}", pod.name());
         }
     }
 }
@@ -98,6 +106,22 @@ fn secrets_are_shown_nowhere_whatever_is_wrong() {
 }
 
 #[test]
+fn login_of_replication_that_is_refused_is_shown_nowhere() {
+    let mut fleet = fleet(&any_server(), 1, 1);
+    for pod in &mut fleet.pods {
+        pod.env.insert("REJOIN_LOG".to_owned(), "trace".to_owned());
+    }
+    fleet.pods[1].conf.push(format!("masterauth {WRONG}"));
+    fleet.start_all();
+    wait_held(&fleet.pods[1], "login_refused");
+    shows_nothing(&fleet, "a wrong masterauth");
+    fleet.pods[1].redis(&["CONFIG", "SET", "masterauth", COPIER]).unwrap();
+    fleet.wait_whole(LIMIT);
+    wait_nothing_held(&fleet.pods[1]);
+    shows_nothing(&fleet, "a masterauth that was put right");
+}
+
+#[test]
 fn panic_of_the_keeper_shows_no_secret() {
     let mut fleet = alone(&any_server());
     let flag = file(&fleet, "panic");
@@ -112,7 +136,7 @@ fn panic_of_the_keeper_shows_no_secret() {
     fs::write(file(&fleet, "password"), WRONG).unwrap();
     fs::write(&flag, "").unwrap();
     disconnect(pod);
-    crate::support::wait::wait_for(super::LIMIT, "a panic", || {
+    crate::support::wait::wait_for(LIMIT, "a panic", || {
         pod.log().contains("the keeper panicked; starting it again")
     });
     shows_nothing(&fleet, "a panic");

@@ -7,10 +7,10 @@ use crate::support::server::{Server, any_server, servers};
 
 use super::moving::roll;
 use super::{
-    LIMIT, alone, disconnect, file, fleet, place, wait_all_ready, wait_doubt, wait_held_for,
-    wait_nothing_held, well,
+    LIMIT, alone, disconnect, file, fleet, one_of_six_is_in_doubt, place, wait_all_ready,
+    wait_doubt, wait_held_for, wait_nothing_held, well,
 };
-use crate::forming::{ready, recipe};
+use crate::forming::recipe;
 use crate::healing::{PATIENT, six};
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::keys::{assert_keys, write_keys};
@@ -27,27 +27,13 @@ fn one_pod_of_six_with_another_password_says_which_and_heals_without_a_restart()
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(&fleet);
-    let (odd, pid) = (&fleet.pods[5], fleet.pods[5].server_pid());
-    fs::write(&own, "another").unwrap();
-    disconnect(odd);
     let who = format!(
         "user keeper of REJOIN_USERNAME, password of REJOIN_PASSWORD_FILE in {}",
         own.display()
     );
-    wait_doubt(odd, &["our login is refused: WRONGPASS", &who]);
-    wait_ok(LIMIT, "it to be in the log", || {
-        let log = odd.log();
-        if log.contains(&who) { Ok(()) } else { Err(log) }
-    });
-    // The servers know nothing of it, and neither do the other pods.
-    fleet.assert_whole();
-    for pod in &fleet.pods[..5] {
-        ready(pod).unwrap();
-        wait_nothing_held(pod);
-    }
-    fs::write(&own, KEEPER).unwrap();
-    wait_all_ready(&fleet);
-    assert_eq!(odd.server_pid(), pid, "the server was started once");
+    let spoil = || fs::write(&own, "another").unwrap();
+    let mend = || fs::write(&own, KEEPER).unwrap();
+    one_of_six_is_in_doubt(&fleet, spoil, &["our login is refused: WRONGPASS", &who], mend);
 }
 
 #[test]
@@ -232,6 +218,49 @@ fn password_of_a_file_that_is_rotated_needs_no_restart() {
         }
         assert_eq!(pod.server_pid(), pid, "the server was started once");
     }
+}
+
+#[test]
+fn password_of_a_variable_is_rotated_by_a_restart_of_each_pod_and_every_master_hands_over() {
+    let mut fleet = fleet(&any_server(), 1, 1);
+    let set_variable = |fleet: &mut Fleet, value: &str| {
+        for pod in &mut fleet.pods {
+            pod.env.insert("REJOIN_PASSWORD".to_owned(), value.to_owned());
+        }
+    };
+    fleet.pods.iter_mut().for_each(|pod| _ = pod.env.remove("REJOIN_PASSWORD_FILE"));
+    set_variable(&mut fleet, KEEPER);
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    wait_all_ready(&fleet);
+    write_keys(&fleet);
+    // The new one beside the old one, then the variable, then the old one goes.
+    let users = fs::read_to_string(file(&fleet, "users.acl")).unwrap();
+    let [old, new] = [KEEPER, "new"].map(|secret| hashed_bytes(secret.as_bytes()));
+    for pod in &fleet.pods {
+        pod.redis(&["ACL", "SETUSER", "keeper", ">new"]).unwrap();
+    }
+    let both = users.replace(&old, &format!("{old} {new}"));
+    fs::write(file(&fleet, "users.acl"), both).unwrap();
+    set_variable(&mut fleet, "new");
+    let alone = roll(&mut fleet);
+    assert!(alone.is_empty(), "{alone:?}: {}", fleet.pods[0].log());
+    for pod in &fleet.pods {
+        pod.redis(&["ACL", "SETUSER", "keeper", &format!("<{KEEPER}")]).unwrap();
+    }
+    fs::write(file(&fleet, "users.acl"), users.replace(&old, &new)).unwrap();
+    let alone = roll(&mut fleet);
+    assert!(alone.is_empty(), "{alone:?}: {}", fleet.pods[0].log());
+    fleet.wait_whole(LIMIT);
+    fleet.pods.iter().for_each(wait_nothing_held);
+    assert_keys(&fleet);
+    // Whoever was forgotten says which.
+    let last = &mut fleet.pods[1];
+    last.stop();
+    last.env.insert("REJOIN_PASSWORD".to_owned(), KEEPER.to_owned());
+    last.start();
+    let who = "user keeper of REJOIN_USERNAME, password of REJOIN_PASSWORD";
+    wait_doubt(&fleet.pods[1], &["our login is refused: WRONGPASS", who]);
 }
 
 /// A cluster whose servers have other passwords than at their start, and so has what `rejoin` reads.

@@ -1,5 +1,6 @@
 //! Each right of `rejoin`'s user is needed, and one that is missing is named.
 
+use crate::manifests::own;
 use crate::support::fleet::Fleet;
 use crate::support::lock::RIGHTS;
 use crate::support::pod::Pod;
@@ -10,6 +11,35 @@ use super::{
     LIMIT, alone, file, fleet, forget_spares, place, restart_empty, status, wait_all_ready,
     wait_doubt, wait_failed_step, wait_nothing_held,
 };
+
+/// Without one of these a pod cannot see how things are.
+const LOOK: [&str; 4] = ["+cluster|nodes", "+cluster|info", "+info", "+dbsize"];
+/// Without one of these a master takes no slots,
+const FORM: [&str; 2] = ["+cluster|set-config-epoch", "+cluster|addslots"];
+/// and without one of these nobody joins it.
+const JOIN: [&str; 3] = ["+cluster|meet", "+cluster|myid", "+cluster|replicate"];
+const FORGET: &str = "+cluster|forget";
+const RAISE: &str = "+cluster|bumpepoch";
+const FAILOVER: &str = "+cluster|failover";
+const SET: &str = "+config|set";
+
+#[test]
+fn rights_of_the_tests_are_those_of_the_documents_and_each_is_taken_away_here() {
+    let given = |rule: &str| -> Vec<String> {
+        let words = rule.split_whitespace().filter(|word| word.starts_with('+'));
+        words.map(str::to_owned).collect()
+    };
+    let mut ours = given(RIGHTS);
+    for page in ["docs/operations.md", "k8s/make-secret"] {
+        let text = std::fs::read_to_string(own(page)).unwrap();
+        let user = text.lines().find(|line| line.starts_with("user rejoin on ")).unwrap();
+        assert_eq!(given(user), ours, "{page}");
+    }
+    let mut taken = [&LOOK[..], &FORM, &JOIN, &[FORGET, RAISE, FAILOVER, SET]].concat();
+    taken.sort_unstable();
+    ours.sort_unstable();
+    assert_eq!(taken, ours);
+}
 
 /// Has the servers of the fleet start without one of the rights.
 fn without(fleet: &Fleet, right: &str) {
@@ -33,7 +63,7 @@ const WHO: &str = "user keeper of REJOIN_USERNAME, password of REJOIN_PASSWORD_F
 
 #[test]
 fn pod_that_may_not_look_is_alive_and_names_the_right() {
-    for right in ["+cluster|nodes", "+cluster|info", "+info", "+dbsize"] {
+    for right in LOOK {
         for server in servers() {
             let mut fleet = alone(&server);
             without(&fleet, right);
@@ -48,7 +78,7 @@ fn pod_that_may_not_look_is_alive_and_names_the_right() {
 
 #[test]
 fn pods_that_may_not_form_hold_and_name_the_right_until_they_have_it() {
-    for right in ["+cluster|set-config-epoch", "+cluster|addslots"] {
+    for right in FORM {
         let mut fleet = alone(&any_server());
         without(&fleet, right);
         fleet.start_all();
@@ -57,7 +87,7 @@ fn pods_that_may_not_form_hold_and_name_the_right_until_they_have_it() {
         wait_all_ready(&fleet);
         wait_nothing_held(&fleet.pods[0]);
     }
-    for right in ["+cluster|meet", "+cluster|myid", "+cluster|replicate"] {
+    for right in JOIN {
         let mut fleet = fleet(&any_server(), 1, 1);
         without(&fleet, right);
         fleet.start_all();
@@ -72,13 +102,13 @@ fn pods_that_may_not_form_hold_and_name_the_right_until_they_have_it() {
 #[test]
 fn pod_that_may_not_forget_holds_and_names_the_right_until_it_has_it() {
     let mut fleet = fleet(&any_server(), 1, 1);
-    without(&fleet, "+cluster|forget");
+    without(&fleet, FORGET);
     forget_spares(&mut fleet);
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     restart_empty(&mut fleet.pods[1]);
-    wait_failed_step(&fleet.pods[0], &["NOPERM", &named("+cluster|forget"), WHO]);
-    grant(&fleet.pods[0], "+cluster|forget");
+    wait_failed_step(&fleet.pods[0], &["NOPERM", &named(FORGET), WHO]);
+    grant(&fleet.pods[0], FORGET);
     fleet.wait_whole(LIMIT);
     wait_nothing_held(&fleet.pods[0]);
 }
@@ -87,7 +117,7 @@ fn pod_that_may_not_forget_holds_and_names_the_right_until_it_has_it() {
 fn pod_that_may_not_raise_its_epoch_takes_no_lost_shard_and_names_the_right_until_it_has_it() {
     // The other two are most of the masters.
     let mut fleet = fleet(&any_server(), 3, 0);
-    without(&fleet, "+cluster|bumpepoch");
+    without(&fleet, RAISE);
     forget_spares(&mut fleet);
     for pod in &mut fleet.pods {
         pod.env.insert("REJOIN_ON_LOST_SHARD".to_owned(), "recreate".to_owned());
@@ -96,9 +126,9 @@ fn pod_that_may_not_raise_its_epoch_takes_no_lost_shard_and_names_the_right_unti
     fleet.wait_whole(LIMIT);
     restart_empty(&mut fleet.pods[0]);
     let pod = &fleet.pods[0];
-    wait_failed_step(pod, &["NOPERM", &named("+cluster|bumpepoch"), WHO]);
+    wait_failed_step(pod, &["NOPERM", &named(RAISE), WHO]);
     assert_eq!(pod.view().unwrap().me().slot_count(), 0);
-    grant(pod, "+cluster|bumpepoch");
+    grant(pod, RAISE);
     fleet.wait_whole(LIMIT);
     assert_eq!(fleet.pods[0].view().unwrap().me().slot_count(), 5461);
     fleet.pods.iter().for_each(wait_nothing_held);
@@ -107,27 +137,27 @@ fn pod_that_may_not_raise_its_epoch_takes_no_lost_shard_and_names_the_right_unti
 #[test]
 fn pod_that_may_not_order_a_failover_says_so_and_stops_as_ever() {
     let mut fleet = fleet(&any_server(), 1, 1);
-    without(&fleet, "+cluster|failover");
+    without(&fleet, FAILOVER);
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(&fleet);
     assert!(fleet.pods[0].stop().success());
     let log = fleet.pods[0].log();
-    assert!(log.contains("NOPERM") && log.contains(&named("+cluster|failover")), "{log}");
+    assert!(log.contains("NOPERM") && log.contains(&named(FAILOVER)), "{log}");
     assert!(log.contains(WHO), "{log}");
 }
 
 #[test]
 fn pod_that_may_not_set_an_option_hands_over_all_the_same() {
     let mut fleet = fleet(&any_server(), 1, 1);
-    without(&fleet, "+config|set");
+    without(&fleet, SET);
     fleet.pods[0].env.insert("REJOIN_LOG".to_owned(), "debug".to_owned());
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(&fleet);
     assert!(fleet.pods[0].stop().success());
     let log = fleet.pods[0].log();
-    assert!(log.contains("NOPERM") && log.contains(&named("+config|set")), "{log}");
+    assert!(log.contains("NOPERM") && log.contains(&named(SET)), "{log}");
     wait_for(LIMIT, "the replica to be a master", || {
         let role = fleet.pods[1].field(&["INFO", "replication"], "role");
         role.is_ok_and(|role| role == "master")

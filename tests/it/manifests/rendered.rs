@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{output_of, own, tool};
+use super::{own, render};
 
 /// An overlay, as `kubectl kustomize` renders it.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl Rendered {
     /// # Panics
     /// When it does not render, or holds what is not understood.
     pub fn of(overlay: &str) -> Option<Self> {
-        Some(Self::read(overlay, &output_of(tool("kubectl")?.arg("kustomize").arg(own(overlay)))))
+        Some(Self::read(overlay, &render(&own(overlay))?))
     }
 
     /// Reads what was rendered of `overlay`.

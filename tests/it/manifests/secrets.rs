@@ -5,10 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::rendered::{Rendered, files_of};
-use super::{make_secret, output_of, own, tool};
+use super::{Objects, make_secret, own, render, validate};
 use crate::support::process::run;
 
 /// The Secrets of an overlay, by name, each with the files that its servers are told to read.
@@ -57,23 +55,18 @@ fn files_that_the_servers_read_are_in_the_secrets_that_are_made() {
 
 #[test]
 fn certificate_of_cert_manager_goes_into_the_secret_of_the_overlay() {
-    let Some(mut kubectl) = tool("kubectl") else { return };
-    let yaml = output_of(kubectl.arg("kustomize").arg(own("k8s/cert-manager")));
-    let all: Vec<Value> = serde_saphyr::from_multiple(&yaml).expect("kustomize's YAML");
-    let named = |kind: &str, name: &str| {
-        let is_it = |it: &&Value| it["kind"] == kind && it["metadata"]["name"] == name;
-        all.iter().find(is_it).unwrap_or_else(|| panic!("no {kind} {name}"))["spec"].clone()
-    };
-    let (pod, ca) = (named("Certificate", "redis"), named("Certificate", "redis-ca"));
+    let Some(yaml) = render(&own("k8s/cert-manager")) else { return };
+    let all = Objects::read(&yaml);
+    let (pod, ca) = (all.spec("Certificate", "redis"), all.spec("Certificate", "redis-ca"));
     assert_eq!(pod["secretName"], "redis-tls");
     for usage in ["server auth", "client auth"] {
         assert!(pod["usages"].as_array().is_some_and(|all| all.contains(&usage.into())), "{pod}");
     }
     // One signs the other.
     assert_eq!(ca["isCA"], true);
-    assert_eq!(named("Issuer", "redis-ca")["ca"]["secretName"], ca["secretName"]);
+    assert_eq!(all.spec("Issuer", "redis-ca")["ca"]["secretName"], ca["secretName"]);
     assert_eq!(pod["issuerRef"]["name"], "redis-ca");
-    assert_eq!(named("Issuer", "redis-self-signed")["selfSigned"], serde_json::json!({}));
+    assert_eq!(all.spec("Issuer", "redis-self-signed")["selfSigned"], serde_json::json!({}));
     assert_eq!(ca["issuerRef"]["name"], "redis-self-signed");
 }
 
@@ -96,16 +89,11 @@ fn secret_is_valid_and_new_each_time_and_there_is_none_where_it_cannot_be_made()
         let (Some(one), Some(other)) = (make_secret(of), make_secret(of)) else { return };
         assert_ne!(files_of(&one), files_of(&other), "{of}");
     }
-    let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
     for of in ["auth", "tls"] {
-        let (Some(made), Some(mut validate)) = (make_secret(of), tool("kubernetes-validate"))
-        else {
-            return;
-        };
-        let file = dir.path().join("secret.yaml");
-        fs::write(&file, made).expect("the test's directory is writable");
-        output_of(validate.arg("--strict").arg(&file));
+        let Some(said) = make_secret(of).and_then(|made| validate(&made)) else { return };
+        assert!(said.contains(&format!("secret/redis-{of}")), "{said}");
     }
+    let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
     for wrong in [&["other"][..], &[]] {
         let output = run(Command::new(&script).args(wrong));
         assert_eq!((output.status.code(), output.stdout), (Some(2), Vec::new()));

@@ -157,23 +157,52 @@ impl Fleet {
         std::mem::swap(&mut self.pods[ordinal].ip, &mut self.spare[ordinal]);
     }
 
+    /// A pod more, at an address of its own, as those of the fleet are. It is neither started nor one
+    /// of them.
+    ///
+    /// # Panics
+    /// When there is none to take after.
+    pub fn another(&self, ordinal: usize, ip: IpAddr) -> Pod {
+        let like = self.pods.first().expect("a fleet has pods");
+        let mut pod = Pod::new(like.program, &like.server, self.dir(), ordinal, ip);
+        for (name, value) in &like.env {
+            pod.env.entry(name.clone()).or_insert(value.clone());
+        }
+        pod.conf = like.conf.clone();
+        pod.access = like.access.clone();
+        pod.netns = like.netns.clone();
+        pod
+    }
+
     /// Makes one cluster of bare pods that run, as people do by hand.
     ///
     /// # Panics
     /// When `redis-cli --cluster create` fails.
     #[track_caller]
     pub fn create_by_cli(&self) {
+        // The port follows the last colon, for IPv6 too.
+        let pods = self.pods.iter().map(|pod| format!("{}:{PORT}", pod.ip));
+        let mut args = vec!["create".to_owned()];
+        args.extend(pods);
+        args.extend(["--cluster-replicas".to_owned(), self.recipe.replicas.to_string()]);
+        self.cluster_cli(args.iter().map(String::as_str).chain(["--cluster-yes"]));
+    }
+
+    /// Runs `redis-cli --cluster` with these words.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn cluster_cli<'a>(&self, args: impl IntoIterator<Item = &'a str>) {
         let mut command = Command::new(&self.recipe.server.cli);
         let access = &self.pods[0].access;
         if let Some(password) = &access.password {
             command.env("REDISCLI_AUTH", password);
         }
-        command.args(access.cli(self.dir())).args(["--cluster", "create"]);
-        // The port follows the last colon, for IPv6 too.
-        command.args(self.pods.iter().map(|pod| format!("{}:{PORT}", pod.ip)));
-        command.args(["--cluster-replicas", &self.recipe.replicas.to_string(), "--cluster-yes"]);
+        command.args(access.cli(self.dir())).arg("--cluster").args(args);
         let output = run(&mut command);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
     }
 
     /// What the pods were made by.

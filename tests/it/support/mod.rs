@@ -13,7 +13,7 @@
 //! - [`view`], [`fleet`]: the cluster as a node sees it, and many pods;
 //! - [`keys`]: keys in a fleet;
 //! - [`writer`]: clients that write all the time, and what they lost;
-//! - [`other`]: what is no Redis at all;
+//! - [`other`], [`forward`]: what is no Redis at all, and what is in front of one;
 //! - [`dns`], [`netns`]: a name server and a network of the test's own;
 //! - [`routed`]: a network for each pod, and a router between them that loses packets;
 //! - [`engine`]: containers and their networks;
@@ -25,6 +25,7 @@ pub mod block;
 pub mod dns;
 pub mod engine;
 pub mod fleet;
+pub mod forward;
 pub mod http;
 pub mod keys;
 pub mod left_out;
