@@ -9,6 +9,7 @@
 //! | [`peers`] | finds the other pods and asks them; only reads |
 //! | [`act`] | takes the steps, on the own server only |
 //! | [`shield`] | no election in the first moment without a master; pure |
+//! | [`election`] | keeps the own server from being elected, and ends that |
 //! | [`link`] | why a replica has no link to a master that answers; one login, seldom |
 //! | [`memory`] | what is remembered between two looks |
 //! | [`hostname`] | announces the pod's name |
@@ -34,6 +35,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod act;
 pub mod departure;
+pub mod election;
 pub mod hostname;
 pub mod link;
 pub mod memory;
@@ -51,7 +53,7 @@ use hostname::Hostname;
 use link::Link;
 use memory::Memory;
 use model::{Own, Replication, Table, View};
-use observe::{NoFailover, Observer};
+use observe::Observer;
 use plan::{Meet, Plan, Reason, Settings, Standing, Step};
 use report::Identity;
 use shield::Shield;
@@ -70,8 +72,6 @@ const QUIET_PAUSE: Duration = Duration::from_secs(1);
 /// How many questions a replica is asked in that time instead: the others are whether it has lost its
 /// master, at whose address somebody else may answer soon.
 const QUESTIONS_TO_REPLICA: u32 = 4;
-/// The pause between questions to a replica that may begin to copy a stranger any moment.
-const EXPOSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a server that does not answer yet is not worth a line of the log.
 const STARTING: Duration = Duration::from_secs(3);
@@ -150,72 +150,6 @@ impl Keeper {
             self.say_readiness();
             self.rest().await;
         }
-    }
-
-    /// The pause between two rounds. While a stranger is where the own server looks for its master,
-    /// the own server is asked all the while whether it has begun to copy it.
-    async fn rest(&mut self) {
-        let begun = Instant::now();
-        while let Some((view, _)) = &self.last
-            && plan::is_exposed(view)
-            && begun.elapsed() + EXPOSED_PAUSE < self.pause
-        {
-            tokio::time::sleep(EXPOSED_PAUSE).await;
-            match self.observer.own().await {
-                Ok(own) if self.keep_back_turned(&own).await => return,
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
-        tokio::time::sleep(self.pause.saturating_sub(begun.elapsed())).await;
-    }
-
-    async fn raise_shield(&mut self, own: &Own) {
-        let last = self.last.as_ref().map(|(view, _)| view);
-        if self.shield.rises(last, own) {
-            self.shield = Shield::Raised(Instant::now());
-            if let Err(why) = self.keep_back().await {
-                debug!("has lost its master, and cannot be kept from election: the server {why}");
-            }
-        }
-    }
-
-    /// One that cannot be lowered is tried again in the next round.
-    async fn lower_shield(&mut self, view: &View) {
-        if self.shield.falls(view, Instant::now(), self.settings.node_timeout) {
-            // The look at the others took its time.
-            let Ok(own) = self.observer.own().await else { return };
-            let same = own.replication.stream.id == view.own.replication.stream.id;
-            if !same || !shield::holds_copy(&own) {
-                return;
-            }
-            match self.observer.set_no_failover(NoFailover::No).await {
-                Ok(()) => self.shield = Shield::Lowered,
-                Err(why) => debug!("cannot be elected again yet: the server {why}"),
-            }
-        }
-    }
-
-    /// Keeps the own server from being elected, where it has begun to copy a stranger since the last
-    /// look at the others.
-    async fn keep_back_turned(&mut self, own: &Own) -> bool {
-        let last = self.last.as_ref().map(|(view, _)| view);
-        let Some(master) = last.and_then(|view| plan::turned_strange(view, own)) else {
-            return false;
-        };
-        let step = Step::KeepBack { master };
-        match self.keep_back().await {
-            Ok(()) => self.say_done(step.kind(), &step.to_string()),
-            // The next round tries again, and says why it could not.
-            Err(failure) => debug!("could not {step}: {failure}"),
-        }
-        true
-    }
-
-    async fn keep_back(&mut self) -> Result<(), Failure> {
-        // Before it is so, lest nobody knew afterwards who did it.
-        self.board.keeps_back();
-        self.observer.set_no_failover(NoFailover::Yes).await
     }
 
     /// Looks at the own server until it has stopped, for the probes and so that it does: a pod that
