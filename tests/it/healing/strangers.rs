@@ -213,7 +213,7 @@ fn stranger_for_first(fleet: &Fleet, password: Option<&str>) -> Pod {
 
 /// Valkey 8.1 and later marks a node as failed as soon as another answers at its address, and
 /// elects a successor at once by itself, whatever that one has copied.
-fn elects_by_itself(server: &Server) -> bool {
+pub(super) fn elects_by_itself(server: &Server) -> bool {
     server.kind() == "valkey" && server.is_at_least((8, 1))
 }
 
