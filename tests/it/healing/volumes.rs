@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::Pod;
-use crate::support::server::Server;
+use crate::support::server::{Server, any_server};
 use crate::support::wait::wait_ok;
 
 use super::{
@@ -86,6 +86,30 @@ fn volumes_of_two_masters_lost_at_once_come_back() {
         let mut fleet = formed_with_spare(server, 5, &[0, 2]);
         lose_and_heal(&mut fleet, &[0, 2], "two masters' volumes lost");
     });
+}
+
+#[test]
+fn pod_that_lost_its_volume_joins_the_shard_that_lacks_a_replica_where_its_own_does_not() {
+    let mut recipe = six(&any_server(), HASTY);
+    // Lest a server moves a replica to the shard that is without.
+    recipe.conf.push("cluster-migration-barrier 2".to_owned());
+    let mut fleet = Fleet::new(&recipe);
+    find_only(&mut fleet, &[]);
+    form(&mut fleet);
+    let [first, third] = [0, 2].map(|n| id(&fleet.pods[n]));
+    fleet.pods[3].text(&["CLUSTER", "REPLICATE", &third]).unwrap();
+    wait_ok(LIMIT, "everybody to know that the third shard has two", || {
+        fleet.pods.iter().try_for_each(|pod| {
+            let view = pod.view()?;
+            let count = view.nodes.values().filter(|node| node.master_is(&third)).count();
+            if count == 2 { Ok(()) } else { Err(format!("{view:?}")) }
+        })
+    });
+    lose_volume_of(&mut fleet, 5);
+    fleet.wait_whole(LIMIT);
+    assert!(fleet.pods[5].view().unwrap().me().master_is(&first));
+    assert!(fleet.pods[3].view().unwrap().me().master_is(&third));
+    assert_keys(&fleet);
 }
 
 /// Removes what is in the volume by the start of its names.
