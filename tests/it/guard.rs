@@ -22,7 +22,7 @@ const HELD: &str = "it would start as a master without its data";
 
 /// Three masters with a replica each, in memory only; a failover by the cluster itself would
 /// come 15 s after a kill.
-fn recipe(server: &Server) -> Recipe {
+pub(crate) fn recipe(server: &Server) -> Recipe {
     Recipe {
         node_timeout: Duration::from_secs(15),
         conf: vec!["appendonly no".to_owned(), "save \"\"".to_owned()],

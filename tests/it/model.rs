@@ -40,6 +40,10 @@ const PATIENCE: Tick = 900;
 /// A world that has not changed for so long never will: every clock of the model is shorter.
 const STILL: Tick = 250;
 
+/// So many of a quarter's 2500 runs may be left for a person to look at: some 430 lose what it takes
+/// to go on, and a planner that just holds would be excused.
+const HELD_MAX: usize = 550;
+
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -154,7 +158,10 @@ fn variable(name: &str) -> Option<u64> {
 
 /// A quarter of the seeds below 10,000 in each of four tests, so that they use all processors.
 fn quarter(nth: u64) {
-    (0..10_000).filter(|seed| seed % 4 == nth).for_each(|seed| _ = must_hold(seed));
+    let seeds = (0..10_000).filter(|seed| seed % 4 == nth);
+    let held = seeds.filter(|seed| matches!(must_hold(*seed), End::Held(_))).count();
+    println!("{held} runs were held in the end");
+    assert!(held <= HELD_MAX, "{held} of 2500 runs were held in the end");
 }
 
 #[test]

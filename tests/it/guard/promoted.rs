@@ -1,10 +1,15 @@
 //! The replica lives: it becomes the master, before the server starts.
 
+use nix::sys::signal::Signal;
+
 use crate::support::fleet::{Fleet, Recipe};
-use crate::support::server::servers;
+use crate::support::keys::KEYS;
+use crate::support::process::send;
+use crate::support::server::{any_server, servers};
+use crate::support::wait::wait_ok;
 
 use super::{
-    HELD, LIMIT, assert_keys, assert_log, epoch, fleet_with_keys, in_two_versions, recipe,
+    HELD, LIMIT, assert_keys, assert_log, epoch, fleet_with_keys, in_two_versions, keys, recipe,
     wait_held, wait_role, with_keys,
 };
 
@@ -87,6 +92,35 @@ fn one_of_two_replicas_is_promoted_and_the_other_follows_it() {
         assert_eq!(epoch(&fleet.pods[1]), before + 1);
         assert_keys(&fleet);
     });
+}
+
+/// The other has missed what was written last: it slept, and its link was cut meanwhile.
+#[test]
+fn of_two_replicas_the_one_with_more_of_the_data_is_promoted() {
+    // Neither is taken for its place among the two.
+    for (asleep, awake) in [(1, 2), (2, 1)] {
+        let mut recipe = Recipe { shards: 1, replicas: 2, ..recipe(&any_server()) };
+        recipe.conf.push("repl-diskless-sync-delay 0".to_owned());
+        let mut fleet = with_keys(Fleet::started(&recipe));
+        let sleeper = fleet.pods[asleep].server_pid().expect("the replica runs");
+        send(sleeper, Signal::SIGSTOP);
+        fleet.pods[0].text(&["CLIENT", "KILL", "TYPE", "replica"]).unwrap();
+        fleet.pods[0].text(&["SET", "late", "1"]).unwrap();
+        wait_ok(LIMIT, "the replica that is awake to have it", || {
+            let now = keys(&fleet.pods[awake])?;
+            if now == KEYS as u64 + 1 { Ok(()) } else { Err(format!("{now} keys")) }
+        });
+        fleet.pods[0].kill();
+        send(sleeper, Signal::SIGCONT);
+        fleet.pods[asleep].wait_answers(LIMIT);
+        assert_eq!(keys(&fleet.pods[asleep]), Ok(KEYS as u64), "it has missed the last");
+        fleet.pods[0].start();
+        wait_role(&fleet.pods[0], "slave");
+        fleet.wait_whole(LIMIT);
+        wait_role(&fleet.pods[awake], "master");
+        assert_eq!(fleet.pods[awake].text(&["GET", "late"]).unwrap(), "1");
+        assert_keys(&fleet);
+    }
 }
 
 #[test]

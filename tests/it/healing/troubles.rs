@@ -13,8 +13,8 @@ use crate::support::server::any_server;
 use crate::support::wait::{wait_for, wait_ok};
 
 use super::{
-    HASTY, LIMIT, PATIENT, all_to, assert_keys, formed, id, in_every_version, readdress, seats,
-    six, wait_all_ready, wait_healed, wait_held,
+    HASTY, LIMIT, PATIENT, all_to, as_drop_in, assert_keys, formed, id, in_every_version,
+    readdress, seats, six, wait_all_ready, wait_healed, wait_held,
 };
 
 /// The Service's full name.
@@ -136,34 +136,50 @@ fn all_pods_on_new_addresses_heal_over_ipv6_and_from_one_family_to_the_other() {
     assert_keys(&named.fleet);
 }
 
+/// A pod is paused while all others move, and goes on once they have found each other.
+#[track_caller]
+fn sleep_through_a_move(mut fleet: Fleet, sleeper: usize) {
+    let asleep = id(&fleet.pods[sleeper]);
+    let sleeping = [fleet.pods[sleeper].pid(), fleet.pods[sleeper].server_pid().unwrap()];
+    sleeping.iter().for_each(|pid| send(*pid, Signal::SIGSTOP));
+    let moves: Vec<_> = all_to(&fleet.spare.clone())
+        .into_iter()
+        .filter(|(ordinal, _)| *ordinal != sleeper)
+        .collect();
+    readdress(&mut fleet, &moves);
+    wait_ok(LIMIT, "the others to have found each other", || {
+        fleet.pods.iter().filter(|pod| pod.ordinal != sleeper).try_for_each(|pod| {
+            let view = pod.view()?;
+            let lost = view.nodes.values().filter(|node| node.id != asleep).find(|node| {
+                !node.connected || ["fail", "fail?", "noaddr"].iter().any(|it| node.is(it))
+            });
+            lost.map_or(Ok(()), |node| Err(format!("{}: {node:?}", pod.name())))
+        })
+    });
+    sleeping.iter().rev().for_each(|pid| send(*pid, Signal::SIGCONT));
+    wait_healed(&fleet, &format!("pod {sleeper} asleep through it"), Instant::now());
+    wait_all_ready(&fleet);
+    assert_keys(&fleet);
+}
+
 #[test]
 fn pod_that_slept_through_the_move_of_all_others_is_a_member_again() {
     in_every_version(|server| {
         for sleeper in [0, 4] {
-            let mut fleet = formed(server, HASTY);
-            let asleep = id(&fleet.pods[sleeper]);
-            let sleeping = [fleet.pods[sleeper].pid(), fleet.pods[sleeper].server_pid().unwrap()];
-            sleeping.iter().for_each(|pid| send(*pid, Signal::SIGSTOP));
-            let moves: Vec<_> = all_to(&fleet.spare.clone())
-                .into_iter()
-                .filter(|(ordinal, _)| *ordinal != sleeper)
-                .collect();
-            readdress(&mut fleet, &moves);
-            wait_ok(LIMIT, "the others to have found each other", || {
-                fleet.pods.iter().filter(|pod| pod.ordinal != sleeper).try_for_each(|pod| {
-                    let view = pod.view()?;
-                    let lost = view.nodes.values().filter(|node| node.id != asleep).find(|node| {
-                        !node.connected || ["fail", "fail?", "noaddr"].iter().any(|it| node.is(it))
-                    });
-                    lost.map_or(Ok(()), |node| Err(format!("{}: {node:?}", pod.name())))
-                })
-            });
-            sleeping.iter().rev().for_each(|pid| send(*pid, Signal::SIGCONT));
-            wait_healed(&fleet, &format!("pod {sleeper} asleep through it"), Instant::now());
-            wait_all_ready(&fleet);
-            assert_keys(&fleet);
+            sleep_through_a_move(formed(server, HASTY), sleeper);
         }
     });
+}
+
+#[test]
+fn without_a_shape_a_pod_that_slept_through_the_move_of_all_others_is_a_member_again() {
+    let mut fleet = formed(&any_server(), HASTY);
+    as_drop_in(&mut fleet);
+    // The sleeper too is without from its next start on only.
+    let ips: Vec<IpAddr> = fleet.pods.iter().map(|pod| pod.ip).collect();
+    readdress(&mut fleet, &all_to(&ips));
+    fleet.wait_whole(LIMIT);
+    sleep_through_a_move(fleet, 0);
 }
 
 #[test]

@@ -222,6 +222,7 @@ impl World {
                 (self.servers[at].data, self.servers[at].stream) = ([0; MAX_SHARDS], 0);
             }
             _ => {
+                self.teams[team].emptied |= 1 << ordinal;
                 let new = self.new_id(team);
                 self.servers[at] = Server { life, ..Server::new(team, ordinal, new, ip) };
             }

@@ -370,7 +370,7 @@ impl World {
         let gone = |server: &Server, shard: usize| {
             server.owner(shard).is_some_and(|(id, _)| self.holder(id).is_none())
         };
-        let Team { lost, lost_conf, lost_in_forming, .. } = self.teams[team];
+        let Team { shape, lost, lost_conf, lost_in_forming, emptied, .. } = self.teams[team];
         let gone = self.members(team).any(|server| (0..MAX_SHARDS).any(|nth| gone(server, nth)));
         if gone && says(&["master_gone", "master_down", "data_without_cluster"]) {
             return Some("a master is gone for good, and no replica is elected");
@@ -384,6 +384,8 @@ impl World {
         if lost_in_forming && !held.is_empty() {
             return Some("a volume was lost while the cluster was formed");
         }
-        says(&["no_majority"]).then_some("half of the volumes were lost at once")
+        // Of those that a pod finds, which it is not one of itself.
+        let half = emptied.count_ones() * 2 + 1 >= shape.expected();
+        (half && says(&["no_majority"])).then_some("half of the volumes were lost")
     }
 }

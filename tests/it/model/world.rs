@@ -46,6 +46,8 @@ pub struct Team {
     pub lost_conf: bool,
     /// Some volume was lost before the cluster was whole.
     pub lost_in_forming: bool,
+    /// The ordinals whose `nodes.conf` was lost, each a bit.
+    pub emptied: u32,
 }
 
 /// Everything there is.
@@ -165,6 +167,7 @@ impl World {
             lost: 0,
             lost_conf: false,
             lost_in_forming: false,
+            emptied: 0,
         });
         if whole {
             self.make_whole(first, shape);
