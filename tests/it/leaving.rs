@@ -2,6 +2,7 @@
 //! replica that cannot is not waited for, and the signal passes in the end.
 
 mod alone;
+mod behind;
 mod clients;
 mod handing;
 mod home;
