@@ -69,7 +69,13 @@ fn replica_that_reads_its_data_set_is_waited_for() {
         if loading == "1" { Ok(()) } else { Err(loading) }
     });
     fleet.pods[0].signal(Signal::SIGTERM);
-    wait_says(&fleet.pods[0], "waits with the hand-over: still reads its data set");
+    // Valkey 9 says meanwhile what it knows of the cluster, and that its link is down.
+    let waits = ["still reads its data set", "has no link to this node, or still syncs"]
+        .map(|why| format!("waits with the hand-over: {why}"));
+    wait_ok(LIMIT, "the replica to be waited for", || {
+        let log = fleet.pods[0].log();
+        if waits.iter().any(|it| log.contains(it)) { Ok(()) } else { Err(last_lines(&log)) }
+    });
     fleet.pods[1].redis(&["CONFIG", "SET", "key-load-delay", "0"]).unwrap();
     assert!(fleet.pods[0].wait_exit(LIMIT).success());
     assert_says(&fleet.pods[0], "has taken over: ");
@@ -176,21 +182,22 @@ fn server_that_hangs_itself_gets_the_signal_at_the_limit() {
 
 #[test]
 fn failover_that_is_under_way_already_is_the_only_one() {
-    let (mut fleet, successor) = without_votes(&any_server());
-    let before = epoch(&fleet.pods[0]);
-    fleet.pods[successor].redis(&["CLUSTER", "FAILOVER"]).unwrap();
-    wait_says(&fleet.pods[successor], "Starting a failover election");
-    fleet.pods[0].signal(Signal::SIGTERM);
-    wait_says(&fleet.pods[0], "hands its slots over to ");
-    send_to_voters(&fleet, Signal::SIGCONT);
-    assert!(fleet.pods[0].wait_exit(LIMIT).success());
-    assert_says(&fleet.pods[0], "has taken over: ");
-    assert_eq!(role(&fleet.pods[successor]).unwrap(), "master");
-    let elections = fleet.pods[successor].log().matches("Failover election won").count();
-    assert_eq!(elections, 1);
-    fleet.pods[0].start();
-    fleet.wait_whole(LIMIT);
-    assert_eq!(epoch(&fleet.pods[0]), before + 1);
+    in_every_version(|server| {
+        let (mut fleet, successor) = without_votes(server);
+        fleet.pods[successor].redis(&["CLUSTER", "FAILOVER"]).unwrap();
+        wait_says(&fleet.pods[successor], "Starting a failover election");
+        fleet.pods[0].signal(Signal::SIGTERM);
+        wait_says(&fleet.pods[0], "hands its slots over to ");
+        send_to_voters(&fleet, Signal::SIGCONT);
+        assert!(fleet.pods[0].wait_exit(LIMIT).success());
+        assert_says(&fleet.pods[0], "has taken over: ");
+        assert_eq!(role(&fleet.pods[successor]).unwrap(), "master");
+        fleet.pods[0].start();
+        fleet.wait_whole(LIMIT);
+        // Valkey asks for votes anew with the second order, for the next epoch.
+        let won = |pod: &Pod| pod.log().matches("Failover election won").count();
+        assert_eq!(fleet.pods.iter().map(won).sum::<usize>(), 1);
+    });
 }
 
 #[test]
