@@ -52,7 +52,13 @@ impl Watch {
     pub fn own(&mut self, now: Instant, own: &Own) {
         self.said(now, if own.serves { Answer::Ok } else { Answer::MasterDown });
         self.state(own.state_ok);
-        self.role(own.replication.role.clone());
+        self.role(if own.table.me().flags.replica && own.replication.role == Role::Master {
+            // It has just started: it reports a master until its first look at its own table, within
+            // 100 ms (`clusterCron`), and has synced nothing.
+            Role::Replica { link_up: false, synced_once: false }
+        } else {
+            own.replication.role.clone()
+        });
     }
 
     /// The server reported its cluster state.
@@ -101,5 +107,23 @@ impl Watch {
         });
         silence.attempts += 1;
         silence.error = error.to_owned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::memory::tests::linked;
+    use crate::health::Phase;
+
+    #[test]
+    fn replica_that_still_reports_a_master_has_synced_nothing() {
+        let (mut own, now) = (linked().own, Instant::now());
+        assert!(own.table.me().flags.replica);
+        own.replication.role = Role::Master;
+        let mut watch = Watch::new(Observation::unknown(now, Phase::Running(now)), true);
+        watch.own(now, &own);
+        let expected = Role::Replica { link_up: false, synced_once: false };
+        assert_eq!(watch.observation(now).role, Some(expected));
     }
 }

@@ -22,6 +22,8 @@ use crate::support::pod::{PORT, Pod};
 use crate::support::server::Server;
 use crate::support::wait::wait_ok;
 
+pub(crate) use addresses::kept_back;
+
 pub(crate) use crate::forming::{LIMIT, held, in_every_version, wait_all_ready, wait_held};
 pub(crate) use crate::support::keys::{KEYS, assert_keys, keys, write_keys};
 

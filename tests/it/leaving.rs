@@ -2,6 +2,7 @@
 //! replica that cannot is not waited for, and the signal passes in the end.
 
 mod alone;
+mod behind;
 mod clients;
 mod going_over;
 mod handing;
@@ -31,10 +32,16 @@ fn one_shard(server: &Server, replicas: usize) -> Fleet {
 }
 
 fn started(recipe: &Recipe) -> Fleet {
-    let fleet = Fleet::started(recipe);
-    fleet.wait_whole(LIMIT);
-    wait_all_ready(&fleet);
+    let mut fleet = Fleet::new(recipe);
+    start(&mut fleet);
     fleet
+}
+
+#[track_caller]
+fn start(fleet: &mut Fleet) {
+    fleet.start_all();
+    fleet.wait_whole(LIMIT);
+    wait_all_ready(fleet);
 }
 
 /// Six pods, three of them masters, with keys.
@@ -61,6 +68,19 @@ fn replica_of(fleet: &Fleet, master: usize) -> usize {
 
 fn role(pod: &Pod) -> Result<String, String> {
     pod.field(&["INFO", "replication"], "role")
+}
+
+/// The cluster's epoch as the pod knows it: each election that is tried makes it grow by one.
+#[track_caller]
+fn epoch(pod: &Pod) -> u64 {
+    let epoch = pod.field(&["CLUSTER", "INFO"], "cluster_current_epoch").expect("it answers");
+    epoch.parse().expect("a number")
+}
+
+/// The newest one that any pod knows.
+#[track_caller]
+fn newest_epoch(fleet: &Fleet) -> u64 {
+    fleet.pods.iter().filter(|pod| pod.is_started()).map(epoch).max().expect("some pods run")
 }
 
 /// Waits for a line of its log.

@@ -32,12 +32,14 @@ impl Named {
         let netns = Netns::enter(what)?;
         let ip = |n: usize| -> IpAddr { format!("{prefix}{n}").parse().expect("an address") };
         let ips: Vec<IpAddr> = (1..=6).map(ip).collect();
-        ips.iter().chain([&ip(53)]).for_each(|ip| netns.add(*ip));
+        let spare: Vec<IpAddr> = (101..=106).map(ip).collect();
+        ips.iter().chain(&spare).chain([&ip(53)]).for_each(|ip| netns.add(*ip));
         let dns = Dns::start((ip(53), 53).into());
         netns.set_pod_resolv_conf(ip(53), "shop");
         let mut recipe = recipe(&any_server(), 3);
         recipe.env.push(("REJOIN_SERVICE".to_owned(), service.to_owned()));
-        let fleet = Fleet::on(&recipe, &ips, Some(netns.name()));
+        let mut fleet = Fleet::on(&recipe, &ips, Some(netns.name()));
+        fleet.spare = spare;
         Some(Self { fleet, dns, ips, _netns: netns })
     }
 

@@ -146,7 +146,7 @@ fn masters_in_a_cycle(fleet: &Fleet) -> Vec<(usize, IpAddr)> {
 }
 
 /// Whether this pod's server is kept from being elected.
-pub(super) fn kept_back(pod: &Pod) -> Result<bool, String> {
+pub(crate) fn kept_back(pod: &Pod) -> Result<bool, String> {
     Ok(pod.view()?.me().is("nofailover"))
 }
 

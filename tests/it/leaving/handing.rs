@@ -1,33 +1,33 @@
 //! The ordinary case: a replica is there, and takes over.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use nix::sys::signal::Signal;
 
 use super::*;
 use crate::healing::as_drop_in;
 use crate::support::lock::RIGHTS;
 use crate::support::server::{any_server, servers};
+use crate::support::wait::wait_for;
 
 #[test]
 fn master_is_a_replica_before_its_server_stops() {
     in_every_version(|server| {
         let mut fleet = formed(server);
         let successor = replica_of(&fleet, 0);
-        let epoch = epoch(&fleet.pods[successor]);
+        let before = newest_epoch(&fleet);
         let (status, _) = stop(&mut fleet.pods[0]);
         assert_eq!(status.code(), Some(0));
         assert_says(&fleet.pods[0], "has taken over: chosen within ");
         assert_says(&fleet.pods[0], "the server has stopped ");
         assert_eq!(role(&fleet.pods[successor]).unwrap(), "master");
-        assert!(epoch < self::epoch(&fleet.pods[successor]));
+        assert_eq!(newest_epoch(&fleet), before + 1);
         fleet.pods[0].start();
         fleet.wait_whole(LIMIT);
         assert_eq!(role(&fleet.pods[0]).unwrap(), "slave");
         assert_keys(&fleet);
     });
-}
-
-fn epoch(pod: &Pod) -> u64 {
-    pod.field(&["CLUSTER", "INFO"], "cluster_my_epoch").unwrap().parse().unwrap()
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn old_master_sends_clients_on_before_it_stops() {
         let mut fleet = one_shard(&server, 1);
         let (successor, mut sent_on) = (fleet.pods[1].address().to_string(), false);
         fleet.pods[0].signal(Signal::SIGTERM);
-        loop {
-            match fleet.pods[0].text(&["SET", "a", "b"]) {
-                Ok(_) => {}
-                Err(error) if error.contains("refused") => break,
-                Err(error) => sent_on |= error.contains(&successor),
+        wait_for(LIMIT, "the end of its server", || match fleet.pods[0].text(&["SET", "a", "b"]) {
+            Ok(_) => false,
+            Err(error) => {
+                sent_on |= error.contains(&successor);
+                error.contains("refused")
             }
-        }
+        });
         assert!(sent_on);
         assert!(fleet.pods[0].wait_exit(LIMIT).success());
     }
@@ -50,23 +50,41 @@ fn old_master_sends_clients_on_before_it_stops() {
 
 #[test]
 fn status_log_and_metrics_say_who_takes_over_and_how_long_it_took() {
-    let mut fleet = one_shard(&any_server(), 1);
+    let mut fleet = Fleet::new(&Recipe { node_timeout: PATIENT, ..recipe(&any_server(), 1) });
+    outlive_the_server(&mut fleet);
+    start(&mut fleet);
     let id = fleet.pods[1].text(&["CLUSTER", "MYID"]).unwrap();
     fleet.pods[0].signal(Signal::SIGTERM);
     let (handover, metrics) = wait_ok(LIMIT, "a hand-over", || {
         let handover = status(&fleet.pods[0])?.handover.ok_or("none yet")?;
         let metrics = fleet.pods[0].http("/metrics")?.body;
-        if handover.order_s.is_some() { Ok((handover, metrics)) } else { Err(handover.said) }
+        if handover.linger_s.is_some() { Ok((handover, metrics)) } else { Err(handover.said) }
     });
     assert_eq!(handover.to.as_deref(), Some(id.as_str()));
     assert_eq!(handover.at, Some(fleet.pods[1].address().to_string()));
     assert!(handover.lag_bytes.is_some() && handover.choose_s.is_some(), "{handover:?}");
-    for part in ["handover_seconds{phase=\"choose\"} 0.", "handover_seconds{phase=\"order\"} 0."] {
-        assert!(metrics.contains(part), "{metrics}");
+    assert!(handover.order_s.is_some() && handover.linger_s >= Some(0.3), "{handover:?}");
+    for phase in ["choose", "order", "linger"] {
+        let part = format!("rejoin_handover_seconds{{phase=\"{phase}\"}} ");
+        assert!(metrics.contains(&part), "{metrics}");
     }
     assert!(metrics.contains(&format!("handover_lag_bytes{{replica=\"{id}\"}} ")), "{metrics}");
-    assert!(fleet.pods[0].wait_exit(LIMIT).success());
     assert_says(&fleet.pods[0], &format!("hands its slots over to {id} at "));
+    assert_says(&fleet.pods[0], "sent clients on for 300 ms: the signal passes");
+}
+
+/// Puts a script around the first pod's server that does not end with it: what the pod says at its
+/// end can be looked at.
+fn outlive_the_server(fleet: &mut Fleet) {
+    let script = fleet.dir().join("redis-server");
+    let real = fleet.pods[0].server.bin.display();
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" != --version ] || exec {real} \"$@\"\n{real} \"$@\" &\n\
+         trap 'kill -TERM $!; wait $!; exec sleep 1000' TERM\nwait\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    fleet.pods[0].server.bin = script;
 }
 
 #[test]

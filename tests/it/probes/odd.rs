@@ -21,7 +21,9 @@ fn server_that_answers_late_is_not_ready_until_it_answers() {
         wait_says(pod, ["live: no answer for ", "not ready: no answer for ", "started: "]);
         // The same words are in the status, which stays to be had.
         let ready = status(pod).unwrap().probes.ready;
-        let is_said = ready.reason.contains("no reply within") || ready.ok;
+        // Over TLS a new connection has to be answered as well.
+        let late = ["no reply within", "no connection within"];
+        let is_said = late.iter().any(|late| ready.reason.contains(late)) || ready.ok;
         assert!(is_said, "{ready:?}");
         wait_says(pod, WELL);
         assert_eq!(pod.server_pid(), child);
