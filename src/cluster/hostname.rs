@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::config::server::ServerConfig;
 
@@ -45,7 +45,7 @@ impl Hostname {
         self.wanted = false;
         match observer.config_own(&["SET", "cluster-announce-hostname", &name]).await {
             Ok(_) => info!("announce the name {name}"),
-            Err(why) => debug!("the name {name} is not announced: the server {why}"),
+            Err(why) => info!("the name {name} is not announced: the server {why}"),
         }
     }
 }

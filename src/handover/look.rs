@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::cluster::model::{Table, client_address};
 use crate::cluster::observe::{NoFailover, Observer};
@@ -35,7 +35,7 @@ const SUCCESSOR_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// The eyes of a server that leaves.
 pub struct Look {
     own: Observer,
-    /// The own server announces that it is not to be elected.
+    /// The own server announces that it is not to be elected, or has refused to.
     is_announced: bool,
     peers: Peers,
 }
@@ -124,6 +124,10 @@ impl Look {
         }
         match self.own.set_no_failover(NoFailover::Yes).await {
             Ok(()) => self.is_announced = true,
+            Err(why @ Failure::Said(_)) => {
+                warn!("cannot announce that this node leaves: the server {why}");
+                self.is_announced = true;
+            }
             Err(why) => debug!("cannot announce that this node leaves: the server {why}"),
         }
     }

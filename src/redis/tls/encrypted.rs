@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use aes::{Aes128, Aes256};
 use cbc::Decryptor;
 use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockCipher, BlockDecryptMut, KeyInit, KeyIvInit};
+use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt, KeyInit, KeyIvInit};
 use ring::pbkdf2;
 
 /// `id-PBES2` and `id-PBKDF2`, then the pseudo-random functions and the ciphers (RFC 8018, appendix).
@@ -95,17 +95,10 @@ impl<'a> Scheme<'a> {
 }
 
 /// `None`: a length does not fit, or the padding is not what the right key leaves.
-fn cbc<C: BlockCipher + BlockDecryptMut + KeyInit>(
-    key: &[u8],
-    iv: &[u8],
-    data: &[u8],
-) -> Option<Vec<u8>>
-where
-    Decryptor<C>: KeyIvInit + BlockDecryptMut,
-{
+fn cbc<C: BlockCipherDecrypt + KeyInit>(key: &[u8], iv: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let mut plain = data.to_vec();
     let cipher = Decryptor::<C>::new_from_slices(key, iv).ok()?;
-    let length = cipher.decrypt_padded_mut::<Pkcs7>(&mut plain).ok()?.len();
+    let length = cipher.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
     plain.truncate(length);
     Some(plain)
 }

@@ -151,7 +151,6 @@ fn pod_that_may_not_order_a_failover_says_so_and_stops_as_ever() {
 fn pod_that_may_not_set_an_option_hands_over_all_the_same() {
     let mut fleet = fleet(&any_server(), 1, 1);
     without(&fleet, SET);
-    fleet.pods[0].env.insert("REJOIN_LOG".to_owned(), "debug".to_owned());
     fleet.start_all();
     fleet.wait_whole(LIMIT);
     wait_all_ready(&fleet);
