@@ -27,6 +27,7 @@ pub const TIME_MIN: Duration = Duration::from_millis(500);
 ///   election drops the marks as well.
 /// - Writers who never let the replica catch up: the server pauses them until it has, for 5 s at most
 ///   (`CLUSTER_MF_TIMEOUT`).
+/// - Masters who have perhaps not heard whose replica it is: then they do not elect it.
 pub const HURRY: Duration = Duration::from_secs(5);
 
 /// The own server and its replicas.
@@ -248,7 +249,7 @@ fn judge(view: &View, reply: &Reply, moment: &Moment<'_>) -> Result<Successor, U
     if !me.flags.replica || [me.master, known] != [Some(view.table.id()); 2] {
         return Err(if moment.turns { Unfit::Turning } else { Unfit::NotOurs });
     }
-    if moment.young && moment.turns {
+    if moment.young && moment.turns && moment.left > HURRY {
         return Err(Unfit::Turning);
     }
     if me.flags.nofailover {
@@ -332,7 +333,7 @@ impl fmt::Display for Unfit {
             Unfit::NoAnswer(failure) => write!(f, "{failure}"),
             Unfit::Other(id) => write!(f, "is not where {id} answers"),
             Unfit::NotOurs => f.write_str("is no replica of this node"),
-            Unfit::Turning => f.write_str("is no replica of this node, perhaps not yet"),
+            Unfit::Turning => f.write_str("is perhaps not known yet as this node's replica"),
             Unfit::Leaving => f.write_str("leaves too, or is set not to take over"),
             Unfit::Shielded => f.write_str("is set not to take over, perhaps for a moment"),
             Unfit::NoMajority(linked, masters) => {

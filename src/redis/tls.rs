@@ -163,7 +163,9 @@ impl Pair<'_> {
 /// The key in a file of PEM, decrypted if need be. The older encryption of single PEM sections, which
 /// OpenSSL writes with `-traditional`, is not known.
 fn private_key(file: &Path, pass: Option<&Secret>) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let pem = fs::read(file).map_err(|error| error.to_string())?;
+    // What stands before a section may be in any encoding.
+    let pem = String::from_utf8_lossy(&pem);
     if pem.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(
             "it is encrypted in the old way; convert it with openssl pkcs8 -topk8".to_owned()

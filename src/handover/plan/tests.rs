@@ -146,6 +146,8 @@ fn flagged(letter: char) -> Reply {
 fn replica_of_a_master_that_is_one_since_a_moment_is_not_elected_yet() {
     let young = Moment { young: true, turns: true, ..LATER };
     assert_eq!(step_at(vec![good('b', 5000)], &young), Step::Wait(Unfit::Turning));
+    let hurried = Moment { left: HURRY, ..young };
+    assert_eq!(step_at(vec![good('b', 5000)], &hurried), order('b', 0));
     let later = Moment { turns: false, ..young };
     assert_eq!(step_at(vec![good('b', 5000)], &later), order('b', 0));
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::support::fleet::{Fleet, Recipe};
 use crate::support::process::rest;
 use crate::support::rng::Rng;
-use crate::support::server::servers;
+use crate::support::server::{any_server, servers};
+use crate::support::wait::{wait_for, wait_ok};
 
-use super::{LIMIT, forget_spares, lose_volume, recipe, wait_all_ready};
+use super::{LIMIT, forget_spares, held, lose_volume, recipe, wait_all_ready};
 
 /// The kills of one round lie in this time after the start.
 const SPAN_MS: usize = 2500;
@@ -122,4 +123,45 @@ fn two_replicas_each_killed_at_any_moment_become_one_cluster() {
 #[test]
 fn one_shard_killed_at_any_moment_becomes_one_cluster() {
     play(4, 1, 2, Volumes::Kept);
+}
+
+/// Six pods of which this one lost its volume after it, or whoever should be its master, had taken slots,
+/// and before the cluster was one; and the id that it had.
+fn emptied_while_forming(ordinal: usize) -> (Fleet, String) {
+    let mut fleet = Fleet::new(&recipe(&any_server(), 3));
+    forget_spares(&mut fleet);
+    fleet.start_all();
+    let owner = ordinal % 3;
+    wait_for(LIMIT, "slots to be taken", || {
+        fleet.pods[owner].view().is_ok_and(|view| view.me().slot_count() > 0)
+    });
+    let id = fleet.pods[ordinal].text(&["CLUSTER", "MYID"]).expect("it answers");
+    assert!(fleet.whole().is_err(), "no server is ok before two seconds");
+    let pod = &mut fleet.pods[ordinal];
+    pod.kill();
+    lose_volume(pod);
+    pod.start();
+    (fleet, id)
+}
+
+#[test]
+fn replica_that_loses_its_volume_while_slots_are_taken_leaves_no_id_behind() {
+    let (fleet, _) = emptied_while_forming(3);
+    fleet.wait_whole(LIMIT);
+    wait_all_ready(&fleet);
+}
+
+/// Its replica takes over if it was one already. Else nobody has a copy, and whoever has no keys cannot
+/// know that there were none: the shard is held.
+#[test]
+fn master_that_loses_its_volume_while_slots_are_taken_is_replaced_or_held_by_its_id() {
+    let (fleet, id) = emptied_while_forming(0);
+    wait_ok(LIMIT, "one cluster, or a shard that is held", || {
+        let Err(lack) = fleet.whole() else { return Ok(()) };
+        let kinds = held(&fleet.pods[1])?;
+        let log = fleet.pods[1].log();
+        let is_said = log.lines().any(|line| line.contains("held: ") && line.contains(&id));
+        let is_held = kinds.iter().any(|kind| kind == "shard_lost") && is_said;
+        if is_held { Ok(()) } else { Err(format!("{lack}; holds {kinds:?}")) }
+    });
 }

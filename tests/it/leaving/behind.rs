@@ -17,10 +17,25 @@ use crate::support::wait::wait_for;
 /// gets no processor for two seconds, and no more than the link carries in four.
 const LAG: u64 = 3 << 20;
 
-/// Lets one megabyte a second through from one server to its replica, and everything else as before.
+/// One master with these replicas in a network of its own, ready; `None`: not possible here.
+fn behind_links(what: &str, replicas: u8) -> Option<(Netns, Fleet)> {
+    let netns = Netns::enter(what)?;
+    let ips: Vec<IpAddr> = (1..=1 + replicas).map(|n| IpAddr::from([10, 79, 0, n])).collect();
+    ips.iter().for_each(|ip| netns.add(*ip));
+    let replicas = replicas.into();
+    let mut recipe = Recipe { replicas, node_timeout: PATIENT, ..recipe(&any_server(), 1) };
+    let peers: Vec<String> = ips.iter().map(|ip| format!("{ip}:{PORT}")).collect();
+    recipe.env.push(("REJOIN_PEERS".to_owned(), peers.join(",")));
+    recipe.env.push(("REJOIN_HANDOVER_TIMEOUT".to_owned(), "7s".to_owned()));
+    let mut fleet = Fleet::on(&recipe, &ips, Some(netns.name()));
+    start(&mut fleet);
+    Some((netns, fleet))
+}
+
+/// Lets one megabyte a second through from the master to this replica, and everything else as before.
 /// Why that is not possible here, if so.
-fn slow_down(netns: &Netns, ips: &[IpAddr]) -> Result<(), String> {
-    let (from, to) = (ips[0], ips[1]);
+fn slow_down(netns: &Netns, fleet: &Fleet, replica: usize) -> Result<(), String> {
+    let (from, to) = (fleet.pods[0].ip, fleet.pods[replica].ip);
     let stream = format!("match ip src {from} match ip dst {to} match ip sport {PORT} 0xffff");
     for words in [
         "qdisc add dev lo root handle 1: htb".to_owned(),
@@ -37,39 +52,35 @@ fn slow_down(netns: &Netns, ips: &[IpAddr]) -> Result<(), String> {
     Ok(())
 }
 
-/// How far the replica is behind; `None` once it is the master.
-fn lag(fleet: &Fleet) -> Option<u64> {
+/// How far this replica is behind; `None` once it is the master.
+fn lag(fleet: &Fleet, replica: usize) -> Option<u64> {
     let offset = |pod: &Pod, name| pod.field(&["INFO", "replication"], name).ok()?.parse().ok();
-    let got: u64 = offset(&fleet.pods[1], "slave_repl_offset")?;
+    let got: u64 = offset(&fleet.pods[replica], "slave_repl_offset")?;
     let sent: u64 = offset(&fleet.pods[0], "master_repl_offset")?;
     Some(sent.saturating_sub(got))
+}
+
+/// Writes a few bytes to the master, which are many from there to its replicas. Such a write pauses, and
+/// is then refused, once a replica takes over.
+fn fill(fleet: &Fleet, number: u32) {
+    let fill = "redis.call('set', '{a}' .. ARGV[1], string.rep('x', 262144))";
+    let _ = fleet.pods[0].redis(&["EVAL", fill, "0", &number.to_string()]);
 }
 
 #[test]
 fn replica_far_behind_is_told_to_take_over_before_the_time_is_over() {
     let what = "a replica behind a slow link";
-    let Some(netns) = Netns::enter(what) else { return };
-    let ips: Vec<IpAddr> = (1..=2).map(|n| IpAddr::from([10, 79, 0, n])).collect();
-    ips.iter().for_each(|ip| netns.add(*ip));
-    let mut recipe = Recipe { node_timeout: PATIENT, ..recipe(&any_server(), 1) };
-    let peers: Vec<String> = ips.iter().map(|ip| format!("{ip}:{PORT}")).collect();
-    recipe.env.push(("REJOIN_PEERS".to_owned(), peers.join(",")));
-    recipe.env.push(("REJOIN_HANDOVER_TIMEOUT".to_owned(), "7s".to_owned()));
-    let mut fleet = Fleet::on(&recipe, &ips, Some(netns.name()));
-    start(&mut fleet);
-    if let Err(reason) = slow_down(&netns, &ips) {
+    let Some((netns, mut fleet)) = behind_links(what, 1) else { return };
+    if let Err(reason) = slow_down(&netns, &fleet, 1) {
         return left_out(&format!("{what}: links cannot be slowed down here: {reason}"));
     }
-    // A few bytes to the master, and many from there to the replica.
-    let fill = "redis.call('set', '{a}' .. ARGV[1], string.rep('x', 262144))";
     let (mut number, mut is_told) = (0, false);
     wait_for(LIMIT, "a hand-over", || {
-        match lag(&fleet) {
+        match lag(&fleet, 1) {
             None => return is_told,
             Some(lag) if lag < LAG => {
                 number += 1;
-                // Paused, and then refused, once the replica takes over.
-                let _ = fleet.pods[0].redis(&["EVAL", fill, "0", &number.to_string()]);
+                fill(&fleet, number);
             }
             Some(_) if is_told => {}
             Some(_) => {
@@ -90,4 +101,30 @@ fn replica_far_behind_is_told_to_take_over_before_the_time_is_over() {
     assert!(behind.and_then(|it| it.parse().ok()) > Some(LAG_MAX), "{order}");
     assert_says(&fleet.pods[0], "has taken over: ");
     assert_eq!(role(&fleet.pods[1]).unwrap(), "master");
+}
+
+#[test]
+fn most_up_to_date_of_two_replicas_takes_over() {
+    let what = "one of two replicas behind a slow link";
+    let Some((netns, mut fleet)) = behind_links(what, 2) else { return };
+    let id = |pod: usize| fleet.pods[pod].text(&["CLUSTER", "MYID"]).unwrap();
+    // Of two that are equally far the lower id is chosen, so that one is slow.
+    let (slow, other) = if id(1) < id(2) { (1, 2) } else { (2, 1) };
+    if let Err(reason) = slow_down(&netns, &fleet, slow) {
+        return left_out(&format!("{what}: links cannot be slowed down here: {reason}"));
+    }
+    let mut number = 0;
+    wait_for(LIMIT, "one that is behind, and one that is not", || {
+        if lag(&fleet, slow).is_none_or(|lag| lag < LAG) {
+            number += 1;
+            fill(&fleet, number);
+        }
+        lag(&fleet, other) == Some(0) && lag(&fleet, slow).is_some_and(|lag| lag >= LAG)
+    });
+    assert!(stop(&mut fleet.pods[0]).0.success());
+    let order = format!(" at {}, ", fleet.pods[other].address());
+    let log = fleet.pods[0].log();
+    let said = log.lines().find(|line| line.contains("hands its slots over to "));
+    assert!(said.is_some_and(|line| line.contains(&order)), "{said:?}");
+    assert_eq!(role(&fleet.pods[other]).unwrap(), "master");
 }
