@@ -365,7 +365,8 @@ mod tests {
     fn every_other_option_reaches_its_field() {
         let config = of_file(
             "bind-source-addr 10.0.0.1\nunixsocket s\nprotected-mode no\naclfile a\n\
-             user alice on >x ~*\nuser bob\nuser default off ~*\ncluster-node-timeout 5000\nshutdown-timeout 3\n\
+             user alice on >x ~*\nuser bob\nuser default off ~*\n\
+             cluster-node-timeout 5000\nshutdown-timeout 3\n\
              shutdown-on-sigterm NOSAVE now\ntls-auth-clients optional\ntls-cluster yes\n\
              cluster-announce-ip 1.2.3.4\ncluster-announce-port 1\ncluster-announce-bus-port 2\n\
              cluster-announce-tls-port 3\ncluster-announce-hostname h\nappendonly yes\n\

@@ -118,7 +118,7 @@ fn nothing_is_handed_over_without_slots_or_replicas() {
 }
 
 #[test]
-fn replica_that_was_perhaps_told_to_take_over_looks_twice_while_there_is_time() {
+fn replica_that_was_perhaps_told_to_take_over_looks_again_while_there_is_time() {
     let view = View { table: table('b', ""), replicas: vec![] };
     let first = Moment { own_turn: true, ..LATER };
     assert_eq!(Step::new(&view, &first), Step::Wait(Unfit::OwnTurn));

@@ -32,7 +32,7 @@ pub(super) fn roll(fleet: &mut Fleet, away: Duration) {
         fleet.pods[ordinal].start();
         wait_ok(LIMIT, &format!("redis-{ordinal} to be ready"), || ready(&fleet.pods[ordinal]));
         // A server that comes back as a replica reports a master for its first moments.
-        let log = fleet.pods[ordinal].log().split_off(before.log_len);
+        let log = fleet.pods[ordinal].log_since(before.log_len);
         assert!(!log.contains(" ready: a master"), "redis-{ordinal}: {log}");
     }
     assert_eq!(every_shard_has_a_copy(fleet), Ok(()));
@@ -60,7 +60,7 @@ impl Before {
     #[track_caller]
     fn assert_handed_over(&self, fleet: &Fleet) {
         let pod = &fleet.pods[self.ordinal];
-        let log = pod.log().split_off(self.log_len);
+        let log = pod.log_since(self.log_len);
         let said: Vec<&str> = log.lines().filter(|it| it.contains("has taken over: ")).collect();
         println!("{}: {}: {said:?}", pod.server.name, pod.name());
         assert_eq!(said.len(), usize::from(self.is_master), "{}: {log}", pod.name());

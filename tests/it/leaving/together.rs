@@ -33,7 +33,7 @@ fn stop_whole_shards(fleet: &mut Fleet, ordinals: &[usize]) {
     let took = stop_together(fleet, ordinals);
     println!("{}: {ordinals:?} stopped within {took:?}", fleet.pods[0].server.name);
     for pod in ordinals.iter().map(|ordinal| &fleet.pods[*ordinal]) {
-        let log = pod.log().split_off(before[pod.ordinal]);
+        let log = pod.log_since(before[pod.ordinal]);
         for line in log.lines().filter(|line| line.contains("waits with the hand-over: ")) {
             println!("{}: {}: {line}", pod.server.name, pod.name());
             let is_bounded = ["perhaps", "the own server"].iter().any(|it| line.contains(it));

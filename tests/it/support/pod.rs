@@ -215,6 +215,11 @@ impl Pod {
         String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
     }
 
+    /// What it has written since the log had this length, in bytes.
+    pub fn log_since(&self, length: usize) -> String {
+        self.log().split_off(length)
+    }
+
     /// Asks the probes' port.
     ///
     /// # Errors
