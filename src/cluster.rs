@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`model`] | what was seen, and questions to it; pure |
 //! | [`plan`] | view to steps and holds; pure |
+//! | [`alias`] | one server at two addresses, or two with one id; pure |
 //! | [`observe`] | asks the own server, and others through [`peers`]; only reads |
 //! | [`peers`] | finds the other pods and asks them; only reads |
 //! | [`act`] | takes the steps, on the own server only |
@@ -34,6 +35,7 @@ use crate::status::{Held, Status};
 use crate::telemetry::metrics::Metrics;
 
 pub mod act;
+pub mod alias;
 pub mod departure;
 pub mod election;
 pub mod hostname;

@@ -80,7 +80,7 @@ fn unlinked_master(view: &View) -> Option<SocketAddr> {
         return None;
     }
     let (master, at) = (view.own.table.me().master?, view.own.replication.follows?);
-    view.pods().iter().any(|pod| pod.id() == master && pod.at == Some(at)).then_some(at)
+    view.answers_at(at, master).then_some(at)
 }
 
 #[cfg(test)]

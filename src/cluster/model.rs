@@ -209,6 +209,9 @@ pub struct Peer {
     /// The Service's name led there, so a pod with this address exists; else only the own table or
     /// a list says so.
     pub named: bool,
+    /// The same server has answered at another address, as where it announces that of a node's port:
+    /// there it counts, and here not again.
+    pub alias: bool,
     /// What came back.
     pub answer: Result<Report, Failure>,
 }
@@ -258,6 +261,9 @@ pub struct View {
     pub discovery: Discovery,
     /// Every address that was asked, in order.
     pub peers: Vec<Peer>,
+    /// Tables have the addresses that clients are told, where nobody is met, and no server looks for
+    /// another (`cluster-announce-client-*`).
+    pub for_clients: bool,
     /// What came before.
     pub past: Past,
     /// How the own master refuses a login like that of the own server, which has no link to it.
@@ -286,16 +292,31 @@ impl View {
     /// Every server that answered, the own one first.
     pub fn pods(&self) -> Vec<Pod<'_>> {
         let own = Pod { at: None, table: &self.own.table, keys: self.own.keys };
-        let peers = self.peers.iter().filter_map(|peer| {
-            let report = peer.answer.as_ref().ok()?;
-            Some(Pod { at: Some(peer.at), table: &report.table, keys: report.keys })
+        let peers = self.answers().filter(|(peer, _)| !peer.alias).map(|(peer, report)| Pod {
+            at: Some(peer.at),
+            table: &report.table,
+            keys: report.keys,
         });
         std::iter::once(own).chain(peers).collect()
     }
 
     /// What each other server said that answered.
     pub fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.peers.iter().filter_map(|peer| peer.answer.as_ref().ok())
+        self.answers().filter(|(peer, _)| !peer.alias).map(|(_, report)| report)
+    }
+
+    /// Every address at which another server answered, with its id.
+    pub fn places(&self) -> impl Iterator<Item = (SocketAddr, NodeId)> {
+        self.answers().map(|(peer, report)| (peer.at, report.table.id()))
+    }
+
+    /// Whether this id answered there.
+    pub fn answers_at(&self, at: SocketAddr, id: NodeId) -> bool {
+        self.places().any(|place| place == (at, id))
+    }
+
+    fn answers(&self) -> impl Iterator<Item = (&Peer, &Report)> {
+        self.peers.iter().filter_map(|peer| Some((peer, peer.answer.as_ref().ok()?)))
     }
 
     /// A pod that exists, since its Service names it, but does not say who it is.

@@ -10,6 +10,7 @@ use crate::discovery::Finder;
 use crate::nodes_conf::NodeId;
 use crate::redis::{Connection, Dialer, Failure};
 
+use super::alias;
 use super::model::{Own, Past, Peer, Replication, Table, View, client_address, is_healthy};
 use super::peers::{Peers, keys, table};
 use super::replies;
@@ -32,6 +33,7 @@ pub struct Observer {
     cluster: String,
     config: String,
     info: String,
+    for_clients: bool,
     peers: Peers,
 }
 
@@ -52,6 +54,7 @@ impl Observer {
             cluster: server.word("CLUSTER"),
             config: server.word("CONFIG"),
             info: server.word("INFO"),
+            for_clients: server.announce.to_clients,
         }
     }
 
@@ -183,15 +186,44 @@ impl Observer {
     pub async fn view(&mut self, own: Own) -> View {
         let (found, discovery) = self.peers.find().await;
         let known = own.table.others().iter().filter_map(client_address);
-        let asked = self.peers.places(found.iter().copied().chain(known).collect());
-        self.peers.keep_only(&asked);
+        let mut asked = self.peers.places(found.iter().copied().chain(known).collect());
         let mut peers = self.peers.ask(&asked, &found).await;
         let told = told_master(&own.table, &peers).map(|at| self.peers.place(at));
-        if let Some(at) = told.filter(|at| !asked.contains(at)) {
+        if let Some(at) = told.filter(|at| asked.insert(*at)) {
             peers.extend(self.peers.ask(&BTreeSet::from([at]), &found).await);
         }
+        peers.extend(self.announced(&peers, &mut asked).await);
+        self.peers.keep_only(&asked);
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
-        View { own, discovery, peers, past: Past::default(), refused: None }
+        let peers = self.without_doubles(own.table.id(), peers).await;
+        let for_clients = self.for_clients;
+        View { own, discovery, peers, for_clients, past: Past::default(), refused: None }
+    }
+
+    /// Those who answer at the address that they announce as well, which nobody has asked yet. Whoever
+    /// else is there is nobody's business.
+    async fn announced(&mut self, peers: &[Peer], asked: &mut BTreeSet<SocketAddr>) -> Vec<Peer> {
+        let said = |peer: &Peer| client_address(peer.answer.as_ref().ok()?.table.me());
+        let mut said = self.peers.places(peers.iter().filter_map(said).collect());
+        said.retain(|at| asked.insert(*at));
+        let known: BTreeSet<NodeId> = peers.iter().filter_map(alias::id_of).collect();
+        let mut there = self.peers.ask(&said, &BTreeSet::new()).await;
+        there.retain(|peer| alias::id_of(peer).is_some_and(|id| known.contains(&id)));
+        there
+    }
+
+    /// The same, where a server that was asked at two addresses counts once.
+    async fn without_doubles(&mut self, own: NodeId, peers: Vec<Peer>) -> Vec<Peer> {
+        let doubled = alias::doubled(own, &peers);
+        if doubled.is_empty() {
+            return peers;
+        }
+        let runs = self.peers.runs(&peers, &doubled).await;
+        let own_run = match doubled.contains(&own) {
+            true => self.info_own("server").await.ok().as_deref().and_then(alias::run_id),
+            false => None,
+        };
+        alias::mark((own, own_run), peers, runs)
     }
 
     /// What turns out to be the own server under the own address.

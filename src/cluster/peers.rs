@@ -13,6 +13,7 @@ use crate::health::Answer;
 use crate::nodes_conf::{self, NodeId};
 use crate::redis::{Connection, Dialer, Failure, PATIENCE};
 
+use super::alias;
 use super::model::{Discovery, Peer, Report, Table};
 use super::replies;
 
@@ -88,7 +89,8 @@ impl Peers {
         let mut peers = Vec::new();
         for (at, (answer, connection)) in asked.into_iter().zip(answers) {
             self.keep(at, &answer, connection);
-            peers.push(Peer { at, named: is_service && found.contains(&at), answer });
+            let named = is_service && found.contains(&at);
+            peers.push(Peer { at, named, alias: false, answer });
         }
         peers
     }
@@ -108,6 +110,17 @@ impl Peers {
     /// The full name of a pod in the Service, once it leads to its address.
     pub async fn name_of(&self, pod: &str, ip: IpAddr) -> Option<String> {
         self.search.as_ref()?.name_of(pod, ip).await
+    }
+
+    /// For each of those who answered with one of these ids, what it calls its run; `None` for all
+    /// others.
+    pub async fn runs(&self, peers: &[Peer], ids: &BTreeSet<NodeId>) -> Vec<Option<String>> {
+        join_all(peers.iter().map(|peer| async {
+            alias::id_of(peer).filter(|id| ids.contains(id))?;
+            let connection = self.connect(peer.at).await.ok()?;
+            alias::run_id(&connection.text(&[&self.info, "server"]).await.ok()?)
+        }))
+        .await
     }
 
     /// Which id answers at an address at this very moment.

@@ -13,7 +13,7 @@ use crate::config::shape::Shape;
 use crate::health::Membership;
 use crate::nodes_conf::{NodeId, SlotRange};
 
-use super::model::{Discovery, View, is_healthy};
+use super::model::{Discovery, View, client_address, is_healthy};
 
 mod form;
 mod ghosts;
@@ -229,6 +229,7 @@ impl Plan {
             plan.hold("discovery", Reason::ResolverFailed(why.clone()));
         }
         plan.hold_doubles(view);
+        plan.hold_unreachable(view);
         // First, for an election may be half a second away.
         stray::plan(view, &mut plan);
         heal::plan(view, settings, &mut plan);
@@ -303,6 +304,20 @@ impl Plan {
             };
             let reason = Reason::SameId { first: double.at, second: pod.at };
             self.hold(pod.id(), reason);
+        }
+    }
+
+    /// Who announces an address that leads elsewhere, or nowhere, can be met and is lost again. Where
+    /// the own server has a link to it there, only clients are meant to have no way.
+    fn hold_unreachable(&mut self, view: &View) {
+        for pod in view.pods().into_iter().filter(|_| !view.for_clients) {
+            let (Some(at), Some(said)) = (pod.at, client_address(pod.table.me())) else { continue };
+            let linked = view.own.table.find(pod.id()).is_some_and(|line| {
+                is_healthy(line) && client_address(line).is_some_and(|at| at.ip() == said.ip())
+            });
+            if at.ip() != said.ip() && !linked && heal::announced_at(view, pod).is_none() {
+                self.hold(at, Reason::Announces(said));
+            }
         }
     }
 

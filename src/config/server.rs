@@ -99,6 +99,9 @@ pub struct Announce {
     pub bus_port: u16,
     /// `cluster-announce-hostname` (7.0+).
     pub hostname: Option<String>,
+    /// Any of `cluster-announce-client-ipv4`, `-ipv6` (Valkey 8.1+), `-port` and `-tls-port` (Valkey 9.1):
+    /// what clients are told instead, in `CLUSTER NODES` too, and whoever they are.
+    pub to_clients: bool,
 }
 
 /// What the server keeps on disk and loads at its start.

@@ -6,6 +6,7 @@ mod faults;
 mod held;
 pub(crate) mod later;
 pub(crate) mod names;
+mod nodeport;
 pub(crate) mod ordered;
 mod scaled;
 mod whole;

@@ -24,6 +24,7 @@ pub(in crate::cluster) fn view(link_up: bool, host: &str, stream: &str, is_there
     let master = Peer {
         at: "10.0.0.1:6379".parse().expect("an address"),
         named: true,
+        alias: false,
         answer: Ok(Report {
             table: read(MASTER, "master"),
             keys: 1,
@@ -49,6 +50,7 @@ pub(in crate::cluster) fn view(link_up: bool, host: &str, stream: &str, is_there
         },
         discovery: Discovery::Done,
         peers: if is_there { vec![master] } else { Vec::new() },
+        for_clients: false,
         past: Past::default(),
         refused: None,
     }

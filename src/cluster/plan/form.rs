@@ -95,7 +95,7 @@ fn take_part(view: &View, shape: Shape, ordinal: u32, plan: &mut Plan) {
         if let Some(at) = pod.at
             && own.find(pod.id()).is_none()
         {
-            plan.steps.push(heal::meet(pod, at, Meet::Join));
+            plan.steps.push(heal::meet(view, pod, at, Meet::Join));
         }
     }
     if ordinal >= shape.shards && !own.me().flags.replica && own.me().slots.is_empty() {

@@ -23,7 +23,7 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
             plan.hold(at, Reason::OtherCluster(pod.id()));
             continue;
         }
-        let why = if has_moved(line, at, pod.table.me())
+        let why = if has_moved(view, line, at, pod.table.me())
             || pod
                 .table
                 .find(own.id())
@@ -35,7 +35,7 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
         } else {
             continue;
         };
-        plan.steps.push(meet(pod, at, why));
+        plan.steps.push(meet(view, pod, at, why));
     }
     if let Some((line, master)) = view.refused.as_ref().zip(own.me().master) {
         plan.hold(master, Reason::LoginRefused(line.clone()));
@@ -52,13 +52,22 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     }
 }
 
-/// The step that meets a pod where it answered.
-pub(super) fn meet(pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
+/// The step that meets a pod where it answered: at the address that it announces, if it did so there.
+pub(super) fn meet(view: &View, pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
     let address = &pod.table.me().address;
-    // The port that the server itself names is the one that the cluster uses (TLS or not).
-    let port = if address.port == 0 { asked_at.port() } else { address.port };
+    let announced_at = announced_at(view, pod);
+    let asked_at = announced_at.unwrap_or(asked_at);
+    // The port that the server itself names is the one that the cluster uses there (TLS or not).
+    let is_named = announced_at.is_some() && address.port != 0;
+    let port = if is_named { address.port } else { asked_at.port() };
     let at = SocketAddr::new(asked_at.ip(), port);
     Step::Meet { id: pod.id(), asked_at, at, bus_port: address.bus_port, why }
+}
+
+/// Where a pod answered at the address that it says it has.
+pub(super) fn announced_at(view: &View, pod: Pod<'_>) -> Option<SocketAddr> {
+    let said = literal_ip(pod.table.me()).filter(|_| !view.for_clients)?;
+    view.places().find(|(at, id)| (at.ip(), *id) == (said, pod.id())).map(|(at, _)| at)
 }
 
 fn is_double(view: &View, pod: Pod<'_>) -> bool {
@@ -92,11 +101,16 @@ fn is_elsewhere(view: &View, settings: &Settings, pod: Pod<'_>) -> bool {
 /// address that the pod itself names, since a pod may announce another one than where it answers.
 /// `noaddr` with the right address needs a MEET too: no PING ever clears it
 /// (`nodeUpdateAddressIfNeeded` returns early where the address is the same).
-fn has_moved(line: &Node, at: SocketAddr, said: &Node) -> bool {
-    let elsewhere =
-        literal_ip(line) != Some(at.ip()) || line.address.bus_port != said.address.bus_port;
+fn has_moved(view: &View, line: &Node, at: SocketAddr, said: &Node) -> bool {
+    let same_port = line.address.bus_port == said.address.bus_port;
+    let elsewhere = view.for_clients || !same_port || !is_at(view, line.id, literal_ip(line));
     let outdated = literal_ip(line) != Some(at.ip()) && literal_ip(line) != literal_ip(said);
     line.flags.noaddr || outdated || (!is_healthy(line) && elsewhere)
+}
+
+/// Whether this id answered at this address, at whichever port.
+fn is_at(view: &View, id: NodeId, ip: Option<IpAddr>) -> bool {
+    view.places().any(|(at, found)| (Some(at.ip()), found) == (ip, id))
 }
 
 /// The same of what it says of us.
@@ -136,11 +150,14 @@ fn master_above(view: &View) -> Option<NodeId> {
 /// A master that has come back empty must not be copied by our hand over keys that are still here.
 fn moved_master(view: &View) -> Option<NodeId> {
     let own = &view.own;
+    // Those servers follow, and where to is not in the table.
+    if view.for_clients {
+        return None;
+    }
     let Role::Replica { link_up, .. } = own.replication.role else { return None };
     let master = own.table.find(own.table.me().master?)?;
     let host = own.replication.master_host.as_deref()?;
     let known = is_up(&master.flags) && master.connected && !master.address.ip.is_empty();
-    let there = || view.pod(master.id).and_then(|pod| pod.at).map(|at| at.ip());
-    let elsewhere = !link_up || (there().is_some() && there() == literal_ip(master));
+    let elsewhere = !link_up || is_at(view, master.id, literal_ip(master));
     (known && host != master.address.ip && elsewhere).then_some(master.id)
 }

@@ -89,6 +89,8 @@ pub enum Reason {
         /// The other.
         second: Option<SocketAddr>,
     },
+    /// A pod announces this address, and does not answer there.
+    Announces(SocketAddr),
     /// A pod knows a node that none of the pods is.
     Stranger(NodeId),
     /// A pod holds keys outside the slots that it took while the cluster was formed.
@@ -170,6 +172,7 @@ impl Reason {
             Reason::SameOrdinal { .. } => "same_ordinal",
             Reason::ForeignEpoch(_) => "foreign_epoch",
             Reason::SameId { .. } => "same_id",
+            Reason::Announces(_) => "announced_unreachable",
             Reason::Stranger(_) => "stranger",
             Reason::HoldsKeys(_) | Reason::KeysWithoutSlots(_) => "holds_keys",
             Reason::SlotsTaken { .. } => "slots_taken",
@@ -239,6 +242,12 @@ impl fmt::Display for Reason {
                 "the id answers {} and {}; is one volume used twice?",
                 Place(*first),
                 Place(*second)
+            ),
+            Reason::Announces(at) => write!(
+                f,
+                "it announces {at}, where it does not answer this pod; the other servers look for it \
+                 there: check what leads there, for this port and for the bus's, also while the pod is \
+                 not ready"
             ),
             Reason::Stranger(id) => {
                 write!(f, "it knows {id}, which none of the pods answers as")

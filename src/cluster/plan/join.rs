@@ -45,7 +45,7 @@ pub(super) fn meet(view: &View, shape: Shape, plan: &mut Plan) {
     plan.wait("a cluster is there; joins it");
     for member in members {
         if let Some(at) = member.at {
-            plan.steps.push(heal::meet(*member, at, Meet::Join));
+            plan.steps.push(heal::meet(view, *member, at, Meet::Join));
         }
     }
 }

@@ -6,8 +6,6 @@
 //! `cluster-replica-no-failover` keeps it from that, and from nothing else: an order to take over is
 //! heeded (`clusterHandleSlaveFailover`).
 
-use std::net::IpAddr;
-
 use crate::cluster::model::{Own, View};
 use crate::health::Role;
 use crate::nodes_conf::NodeId;
@@ -18,14 +16,9 @@ use super::{Plan, Step};
 /// address that answered as that very id afterwards.
 pub fn copied_master(view: &View) -> Option<NodeId> {
     let replication = &view.own.replication;
-    let master = view.own.table.me().master?;
-    let host: IpAddr = replication.master_host.as_deref()?.parse().ok()?;
-    let is_there = view
-        .pods()
-        .iter()
-        .any(|pod| pod.id() == master && pod.at.is_some_and(|at| at.ip() == host));
+    let (master, there) = (view.own.table.me().master?, replication.follows?);
     let link_up = matches!(replication.role, Role::Replica { link_up: true, .. });
-    (link_up && is_there).then_some(master)
+    (link_up && view.answers_at(there, master)).then_some(master)
 }
 
 /// Whether somebody else than the own master answers where the own server looks for it. Nobody at
@@ -35,8 +28,7 @@ pub fn meets_stranger(view: &View) -> bool {
     else {
         return false;
     };
-    let mut pods = view.pods().into_iter().filter(|pod| pod.at == Some(there)).peekable();
-    pods.peek().is_some() && pods.all(|pod| pod.id() != master)
+    view.places().any(|(at, _)| at == there) && !view.answers_at(there, master)
 }
 
 /// Whether what the own server holds may be somebody else's, and it has not been elected with it.

@@ -21,6 +21,7 @@ use crate::health::{Answer, Role};
 use crate::nodes_conf::{Address, Flags, NOWHERE, Node};
 use crate::redis::Failure;
 
+mod announced;
 mod forming;
 mod homing;
 mod keeping;
@@ -172,6 +173,7 @@ fn scene(text: &str) -> View {
         .map(|spec| Peer {
             at: at(spec.number),
             named: true,
+            alias: false,
             answer: Ok(Report {
                 table: table(&by_number, spec),
                 keys: spec.keys,
@@ -198,6 +200,7 @@ fn scene(text: &str) -> View {
         },
         discovery: Discovery::Done,
         peers,
+        for_clients: false,
         past: Past::default(),
         refused: None,
     }

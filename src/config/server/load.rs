@@ -393,6 +393,17 @@ mod tests {
     }
 
     #[test]
+    fn what_only_clients_are_told_is_known() {
+        let to_clients = |text: &str| of_file(text).announce.to_clients;
+        assert!(to_clients("cluster-announce-client-ipv4 192.0.2.1\n"));
+        assert!(to_clients("cluster-announce-client-ipv6 2001:db8::1\n"));
+        assert!(to_clients("cluster-announce-client-port 30001\n"));
+        assert!(to_clients("cluster-announce-client-tls-port 30001\n"));
+        assert!(!to_clients("cluster-announce-client-ipv4 \"\"\ncluster-announce-client-port 0\n"));
+        assert!(!to_clients("cluster-announce-ip 192.0.2.1\n"));
+    }
+
+    #[test]
     fn passwords_are_in_no_debug_output() {
         let config = of_file(
             "requirepass hunter2\nmasterauth hunter2\ntls-key-file-pass hunter2\n\

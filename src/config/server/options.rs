@@ -161,6 +161,13 @@ impl Options {
             "cluster-announce-port" => port(value).map(|port| announce.port = port),
             "cluster-announce-tls-port" => port(value).map(|port| announce.tls_port = port),
             "cluster-announce-bus-port" => port(value).map(|port| announce.bus_port = port),
+            "cluster-announce-client-ipv4" | "cluster-announce-client-ipv6" => {
+                announce.to_clients |= text(value).is_some();
+                Ok(())
+            }
+            "cluster-announce-client-port" | "cluster-announce-client-tls-port" => {
+                port(value).map(|port| announce.to_clients |= port != 0)
+            }
             _ => return None,
         })
     }

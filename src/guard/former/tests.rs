@@ -42,11 +42,11 @@ fn says(letter: char, keys: u64, nodes: &[&str], lost: &str) -> Peer {
     let follows = table.me().flags.replica.then(|| at('a'));
     let stream = Stream { id: String::new(), offset: 5, link_up: true };
     let report = Report { table, keys, stream, follows };
-    Peer { at: at(letter), named: true, answer: Ok(report) }
+    Peer { at: at(letter), named: true, alias: false, answer: Ok(report) }
 }
 
 fn fails(letter: char, failure: Failure) -> Peer {
-    Peer { at: at(letter), named: true, answer: Err(failure) }
+    Peer { at: at(letter), named: true, alias: false, answer: Err(failure) }
 }
 
 fn seen(peers: Vec<Peer>) -> Seen {

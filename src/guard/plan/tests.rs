@@ -49,11 +49,11 @@ fn says(letter: char, keys: u64, offset: u64, lines: &[&str]) -> Peer {
     let table = Table::new(parse_reply(&text).unwrap()).unwrap();
     let stream = Stream { id: String::new(), offset, link_up: true };
     let report = Report { table, keys, stream, follows: None };
-    Peer { at: at(letter), named: true, answer: Ok(report) }
+    Peer { at: at(letter), named: true, alias: false, answer: Ok(report) }
 }
 
 fn fails(letter: char, failure: Failure) -> Peer {
-    Peer { at: at(letter), named: true, answer: Err(failure) }
+    Peer { at: at(letter), named: true, alias: false, answer: Err(failure) }
 }
 
 fn silent(letter: char) -> Peer {

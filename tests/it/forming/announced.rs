@@ -1,14 +1,10 @@
 //! Pods whose users have them announce an address and ports of their choice.
 
 use crate::support::fleet::Fleet;
-use crate::support::forward::Forward;
 use crate::support::keys::{assert_keys, write_keys};
 use crate::support::pod::{PORT, Pod};
-use crate::support::server::any_server;
 
-use super::{
-    LIMIT, forget_spares, in_every_version, recipe, wait_all_ready, wait_held, wait_nothing_held,
-};
+use super::{LIMIT, in_every_version, recipe, wait_all_ready, wait_nothing_held};
 
 /// What the server has set.
 fn option(pod: &Pod, name: &str) -> String {
@@ -53,23 +49,4 @@ fn address_and_port_that_the_user_announces_are_kept() {
             }
         }
     });
-}
-
-#[test]
-fn address_in_front_of_a_pod_is_left_to_the_user_and_held_as_a_second_one() {
-    let mut fleet = Fleet::new(&recipe(&any_server(), 1).open());
-    forget_spares(&mut fleet);
-    let mut fronts = Vec::new();
-    for (pod, front) in fleet.pods.iter_mut().zip(&fleet.spare) {
-        pod.conf.push(format!("cluster-announce-ip {front}"));
-        for port in [PORT, PORT + 10000] {
-            fronts.push(Forward::start((*front, port).into(), (pod.ip, port).into()));
-        }
-    }
-    fleet.start_all();
-    for (pod, front) in fleet.pods.iter().zip(&fleet.spare) {
-        wait_held(pod, "same_id");
-        assert_eq!(option(pod, "cluster-announce-ip"), front.to_string());
-        assert_eq!(pod.view().unwrap().me().address, format!("{front}:{PORT}"));
-    }
 }

@@ -232,12 +232,18 @@ impl World {
                 .as_ref()
                 .is_ok_and(|report| report.table.id() == self.ids[server.id as usize].0);
             let named = names.contains(&ip);
-            (!(is_own && ip == server.ip)).then(|| Peer { at: socket(ip), named, answer })
+            (!(is_own && ip == server.ip)).then(|| Peer {
+                at: socket(ip),
+                named,
+                alias: false,
+                answer,
+            })
         });
         View {
             own: self.own(at),
             discovery,
             peers: peers.collect(),
+            for_clients: false,
             past: Past::default(),
             refused: None,
         }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::block::Block;
 use super::lock::{self, Access, Lock};
-use super::pod::{PORT, Pod, Program};
+use super::pod::{Known, PORT, Pod, Program};
 use super::process::run;
 use super::server::Server;
 use super::view::View;
@@ -81,6 +81,8 @@ pub struct Fleet {
     pub pods: Vec<Pod>,
     /// Addresses that no pod has yet and that `REJOIN_PEERS` lists too, one for each pod.
     pub spare: Vec<IpAddr>,
+    /// Addresses that no pod ever has and nothing tells of, those of nodes as it were.
+    pub nodes: Vec<IpAddr>,
     recipe: Recipe,
     dir: TempDir,
     /// Held, not read: the addresses are ours as long as it lives.
@@ -103,6 +105,7 @@ impl Fleet {
             pod.env.insert("REJOIN_PEERS".to_owned(), peers.join(","));
         }
         fleet.spare = spare;
+        fleet.nodes = (201..=212).map(|n| block.ip(n)).collect();
         fleet.block = Some(block);
         fleet
     }
@@ -132,7 +135,14 @@ impl Fleet {
             pod
         });
         let pods = pods.collect();
-        Self { pods, spare: Vec::new(), recipe: recipe.clone(), dir, block: None }
+        Self {
+            pods,
+            spare: Vec::new(),
+            nodes: Vec::new(),
+            recipe: recipe.clone(),
+            dir,
+            block: None,
+        }
     }
 
     /// Pods as [`Fleet::new`] makes them, all started.
@@ -317,7 +327,11 @@ fn lock_down(recipe: &Recipe, dir: &Path, pod: &mut Pod) {
 /// Whether nothing is wrong in one pod's own view: its address, its links, its replication.
 fn sound(pod: &Pod, view: &View) -> Result<(), String> {
     // As servers write it: IPv6 without brackets.
-    expect(view.me().address == format!("{}:{}", pod.ip, pod.port), || {
+    let known = match pod.known {
+        Known::AsItIs => pod.address(),
+        Known::At(at) | Known::ToClients(at) => at,
+    };
+    expect(view.me().address == format!("{}:{}", known.ip(), known.port()), || {
         format!("{} calls itself {}", pod.name(), view.me().address)
     })?;
     for node in view.nodes.values() {
@@ -330,7 +344,8 @@ fn sound(pod: &Pod, view: &View) -> Result<(), String> {
     let info = |field| pod.field(&["INFO", "replication"], field);
     let host = format!("{}:{}", info("master_host")?, info("master_port")?);
     let known = view.nodes.get(master).map(|node| node.address.as_str());
-    expect(known == Some(host.as_str()), || {
+    let is_shown = !matches!(pod.known, Known::ToClients(_));
+    expect(!is_shown || known == Some(host.as_str()), || {
         format!("{} replicates {host}, but its master is at {known:?}", pod.name())
     })?;
     let link = info("master_link_status")?;

@@ -4,7 +4,12 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::wait::wait_ok;
+
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Who connects to one address is connected to another, until it is dropped; connections that are
 /// there by then last as long as their ends.
@@ -12,6 +17,7 @@ use std::thread;
 pub struct Forward {
     from: SocketAddr,
     ended: Arc<AtomicBool>,
+    listens: Option<JoinHandle<()>>,
 }
 
 impl Forward {
@@ -20,10 +26,13 @@ impl Forward {
     /// # Panics
     /// When the first is taken.
     pub fn start(from: SocketAddr, to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(from).expect("the address is ours");
+        // A process that is just being started elsewhere in here has what was open then until it runs.
+        let listener = wait_ok(LIMIT, "a free address", || {
+            TcpListener::bind(from).map_err(|error| format!("{from}: {error}"))
+        });
         let ended = Arc::new(AtomicBool::new(false));
         let has_ended = Arc::clone(&ended);
-        thread::spawn(move || {
+        let listens = thread::spawn(move || {
             for outer in listener.incoming().map_while(Result::ok) {
                 if has_ended.load(Ordering::Relaxed) {
                     return;
@@ -34,7 +43,7 @@ impl Forward {
                 }
             }
         });
-        Self { from, ended }
+        Self { from, ended, listens: Some(listens) }
     }
 }
 
@@ -56,5 +65,7 @@ impl Drop for Forward {
         self.ended.store(true, Ordering::Relaxed);
         // It waits for a connection.
         let _ = TcpStream::connect(self.from);
+        // The address is free then.
+        let _ = self.listens.take().map(JoinHandle::join);
     }
 }

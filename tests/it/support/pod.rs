@@ -34,6 +34,18 @@ pub enum Program {
     Script,
 }
 
+/// What a server tells of its address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Known {
+    /// Its address and port.
+    #[default]
+    AsItIs,
+    /// This one instead.
+    At(SocketAddr),
+    /// This one instead, but only to clients.
+    ToClients(SocketAddr),
+}
+
 /// One pod. Dropping it kills what runs in it; if that happens because a test fails, its log is
 /// printed.
 #[derive(Debug)]
@@ -58,6 +70,8 @@ pub struct Pod {
     pub access: Access,
     /// The port that it does so at.
     pub port: u16,
+    /// What its server tells of its address.
+    pub known: Known,
     /// The network namespace that it runs in.
     pub netns: Option<String>,
     dir: PathBuf,
@@ -88,6 +102,7 @@ impl Pod {
             args: Vec::new(),
             access: Access::default(),
             port: PORT,
+            known: Known::default(),
             netns: None,
             dir,
             child: None,

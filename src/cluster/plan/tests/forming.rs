@@ -145,7 +145,7 @@ fn peer_that_is_no_redis_or_has_another_password_is_held() {
         Failure::Said(Answer::Refused("WRONGPASS".to_owned())),
     ] {
         let mut view = scene(&without(SIX_FRESH, 5));
-        view.peers.push(Peer { at: at(5), named: true, answer: Err(failure) });
+        view.peers.push(Peer { at: at(5), named: true, alias: false, answer: Err(failure) });
         assert_held(&plan_of(&view), "unusable_peer");
     }
 }
@@ -156,7 +156,7 @@ fn peer_that_is_no_redis_or_has_another_password_is_held() {
 fn pod_is_not_ready_while_a_pod_that_exists_does_not_answer_yet() {
     for failure in [Failure::Silent("refused".to_owned()), Failure::Said(Answer::Loading)] {
         let mut view = scene(&without(SIX_FRESH, 5));
-        view.peers.push(Peer { at: at(5), named: true, answer: Err(failure) });
+        view.peers.push(Peer { at: at(5), named: true, alias: false, answer: Err(failure) });
         assert_held(&plan_of(&view), "too_few");
         view.peers[4].named = false;
         let plan = plan_of(&view);
@@ -170,6 +170,7 @@ fn address_that_nobody_answers_at_does_not_hinder_the_rest() {
     view.peers.push(Peer {
         at: at(99),
         named: true,
+        alias: false,
         answer: Err(Failure::Silent("refused".to_owned())),
     });
     assert!(plan_of(&view).steps.contains(&Step::AddSlots(seat_range(0, 3))));
@@ -252,7 +253,7 @@ fn addresses_that_nobody_answers_at_are_no_majority() {
     let mut view = scene(FORMED_WITHOUT_FIVE);
     for number in 20..30 {
         let answer = Err(Failure::Silent(String::new()));
-        view.peers.push(Peer { at: at(number), named: true, answer });
+        view.peers.push(Peer { at: at(number), named: true, alias: false, answer });
     }
     assert_eq!(plan_of(&view).steps.len(), 5);
 }

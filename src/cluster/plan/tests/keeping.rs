@@ -261,7 +261,7 @@ fn replica_waits_for_its_master_even_if_most_masters_are_there() {
 fn pod_that_exists_but_is_out_of_reach_is_not_waited_for() {
     let mut view = alone();
     let answer = Err(Failure::Silent("timed out".to_owned()));
-    view.peers.push(Peer { at: at(1), named: true, answer });
+    view.peers.push(Peer { at: at(1), named: true, alias: false, answer });
     let doubted = Standing::Doubted("1 of the 3 masters answer".to_owned());
     assert_eq!(standing(&view), doubted);
     view.peers[0].named = false;
@@ -327,6 +327,6 @@ fn member_that_was_reset_and_knows_nobody_is_met() {
 fn nobody_is_forgotten_while_a_pod_that_exists_is_out_of_reach() {
     let mut view = scene(&with_ghost(WHOLE));
     let answer = Err(Failure::Silent("timed out".to_owned()));
-    view.peers.push(Peer { at: at(99), named: true, answer });
+    view.peers.push(Peer { at: at(99), named: true, alias: false, answer });
     assert_eq!(plan_of(&view).steps, []);
 }

@@ -72,7 +72,7 @@ fn nothing_is_given_up_while_a_copy_may_exist() {
     nameless.discovery = Discovery::Failed("SERVFAIL".to_owned());
     let mut silent = seen_by(1, LOST);
     let answer = Err(Failure::Silent("timed out".to_owned()));
-    silent.peers.push(Peer { at: at(99), named: true, answer });
+    silent.peers.push(Peer { at: at(99), named: true, alias: false, answer });
     let replica = LOST.replace("3 knows=0,1,2,4,5,9 sees=9:fail", "3 of=9 knows=0,1,2,4,5,9");
     let with_keys = LOST.replace("    3 knows", "    3 keys=1 knows");
     let reached = LOST.replace("5,9 sees=9:lost", "5,9 sees=9:slots");
