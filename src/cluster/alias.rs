@@ -15,27 +15,25 @@ pub fn doubled(own: NodeId, peers: &[Peer]) -> BTreeSet<NodeId> {
     peers.iter().filter_map(id_of).filter(|id| !seen.insert(*id)).collect()
 }
 
+/// A server, and what it calls its present run.
+pub type Run = (NodeId, String);
+
 /// Marks where a server answered that counts at another address already: the one that the Service has,
-/// or else the first. What turns out to be the own server is left out. `runs`: for each peer its
-/// [`run_id`], `None` where it is not known; then it stays a double.
-pub fn mark(
-    own: (NodeId, Option<String>),
-    peers: Vec<Peer>,
-    runs: Vec<Option<String>>,
-) -> Vec<Peer> {
-    let is_own = |peer: &Peer, run: &Option<String>| {
-        run.is_some() && (id_of(peer), run) == (Some(own.0), &own.1)
-    };
-    let mut peers: Vec<(Peer, Option<String>)> =
-        peers.into_iter().zip(runs).filter(|(peer, run)| !is_own(peer, run)).collect();
-    let mut counted = BTreeSet::new();
+/// or else the first. What turns out to be the own server is left out. `runs` has one for each peer;
+/// where it is not known, the peer stays a double.
+pub fn mark(own: &Option<Run>, mut peers: Vec<Peer>, runs: &[Option<Run>]) -> Vec<Peer> {
+    let mut counted: Vec<&Run> = Vec::new();
     for named in [true, false] {
-        for (peer, run) in peers.iter_mut().filter(|(peer, _)| peer.named == named) {
-            let server = id_of(peer).zip(run.take());
-            peer.alias = server.is_some_and(|server| !counted.insert(server));
+        for (peer, run) in peers.iter_mut().zip(runs) {
+            if let Some(run) = run.as_ref().filter(|_| peer.named == named) {
+                peer.alias = counted.contains(&run);
+                counted.push(run);
+            }
         }
     }
-    peers.into_iter().map(|(peer, _)| peer).collect()
+    let mut is_own = runs.iter().map(|run| run.is_some() && run == own);
+    peers.retain(|_| is_own.next() != Some(true));
+    peers
 }
 
 /// What a server calls its present run (`run_id` of `INFO server`): 40 random digits, anew at each start
@@ -55,18 +53,19 @@ mod tests {
     use crate::cluster::memory::tests::linked;
 
     /// One server, at as many addresses as there are runs; the first is not named.
-    fn addresses(runs: &[Option<&str>]) -> (NodeId, Vec<Peer>, Vec<Option<String>>) {
+    fn addresses(runs: &[Option<&str>]) -> (NodeId, Vec<Peer>, Vec<Option<Run>>) {
         let view = linked();
         let peer = |named| Peer { named, ..view.peers[0].clone() };
         let peers = (0..runs.len()).map(|place| peer(place > 0)).collect();
-        let runs = runs.iter().map(|run| run.map(ToOwned::to_owned)).collect();
+        let id = id_of(&view.peers[0]).expect("it answers");
+        let runs = runs.iter().map(|run| run.map(|run| (id, run.to_owned()))).collect();
         (view.own.table.id(), peers, runs)
     }
 
     #[track_caller]
     fn counted(runs: &[Option<&str>], expected: &[bool]) {
-        let (own, peers, runs) = addresses(runs);
-        let marked = mark((own, None), peers, runs);
+        let (_, peers, runs) = addresses(runs);
+        let marked = mark(&None, peers, &runs);
         let counted: Vec<bool> = marked.iter().map(|peer| !peer.alias).collect();
         assert_eq!(counted, expected);
     }
@@ -94,8 +93,8 @@ mod tests {
         let (_, peers, runs) = addresses(&[Some("a"), Some("b"), None]);
         let own = id_of(&peers[0]).expect("it answers");
         assert_eq!(doubled(own, &peers[..1]), BTreeSet::from([own]));
-        assert_eq!(mark((own, Some("a".to_owned())), peers.clone(), runs.clone()), &peers[1..]);
-        assert_eq!(mark((own, None), peers.clone(), runs), peers);
+        assert_eq!(mark(&Some((own, "a".to_owned())), peers.clone(), &runs), &peers[1..]);
+        assert_eq!(mark(&None, peers.clone(), &runs), peers);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Looks: at the own server, and where there is something to be done at every pod that can be
 //! found. Reads only.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::server::ServerConfig;
@@ -188,28 +187,19 @@ impl Observer {
         let known = own.table.others().iter().filter_map(client_address);
         let mut asked = self.peers.places(found.iter().copied().chain(known).collect());
         let mut peers = self.peers.ask(&asked, &found).await;
-        let told = told_master(&own.table, &peers).map(|at| self.peers.place(at));
-        if let Some(at) = told.filter(|at| asked.insert(*at)) {
-            peers.extend(self.peers.ask(&BTreeSet::from([at]), &found).await);
-        }
-        peers.extend(self.announced(&peers, &mut asked).await);
+        let told = told_master(&own.table, &peers);
+        let mut more = self.peers.places(peers.iter().filter_map(announced).chain(told).collect());
+        more.retain(|at| asked.insert(*at));
+        let mut there = self.peers.ask(&more, &found).await;
+        // Whoever else answers at an announced address is nobody's business.
+        let is_told = told.map(|at| self.peers.place(at));
+        there.retain(|peer| is_told == Some(peer.at) || is_known(peer, &peers));
+        peers.append(&mut there);
         self.peers.keep_only(&asked);
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
         let peers = self.without_doubles(own.table.id(), peers).await;
         let for_clients = self.for_clients;
         View { own, discovery, peers, for_clients, past: Past::default(), refused: None }
-    }
-
-    /// Those who answer at the address that they announce as well, which nobody has asked yet. Whoever
-    /// else is there is nobody's business.
-    async fn announced(&mut self, peers: &[Peer], asked: &mut BTreeSet<SocketAddr>) -> Vec<Peer> {
-        let said = |peer: &Peer| client_address(peer.answer.as_ref().ok()?.table.me());
-        let mut said = self.peers.places(peers.iter().filter_map(said).collect());
-        said.retain(|at| asked.insert(*at));
-        let known: BTreeSet<NodeId> = peers.iter().filter_map(alias::id_of).collect();
-        let mut there = self.peers.ask(&said, &BTreeSet::new()).await;
-        there.retain(|peer| alias::id_of(peer).is_some_and(|id| known.contains(&id)));
-        there
     }
 
     /// The same, where a server that was asked at two addresses counts once.
@@ -219,11 +209,12 @@ impl Observer {
             return peers;
         }
         let runs = self.peers.runs(&peers, &doubled).await;
-        let own_run = match doubled.contains(&own) {
-            true => self.info_own("server").await.ok().as_deref().and_then(alias::run_id),
-            false => None,
+        let said = match doubled.contains(&own) {
+            true => self.info_own("server").await.unwrap_or_default(),
+            false => String::new(),
         };
-        alias::mark((own, own_run), peers, runs)
+        let own = alias::run_id(&said).map(|run| (own, run));
+        alias::mark(&own, peers, &runs)
     }
 
     /// What turns out to be the own server under the own address.
@@ -279,6 +270,17 @@ impl Observer {
         }
         reply
     }
+}
+
+/// Where a peer says that it is.
+fn announced(peer: &Peer) -> Option<SocketAddr> {
+    client_address(peer.answer.as_ref().ok()?.table.me())
+}
+
+/// Whether one of these has answered with the same id.
+fn is_known(peer: &Peer, peers: &[Peer]) -> bool {
+    let id = alias::id_of(peer);
+    id.is_some() && peers.iter().any(|other| alias::id_of(other) == id)
 }
 
 /// Where the others say that the own master is, whose address is not in the own table.

@@ -112,15 +112,21 @@ impl Peers {
         self.search.as_ref()?.name_of(pod, ip).await
     }
 
-    /// For each of those who answered with one of these ids, what it calls its run; `None` for all
-    /// others.
-    pub async fn runs(&self, peers: &[Peer], ids: &BTreeSet<NodeId>) -> Vec<Option<String>> {
-        join_all(peers.iter().map(|peer| async {
-            alias::id_of(peer).filter(|id| ids.contains(id))?;
-            let connection = self.connect(peer.at).await.ok()?;
-            alias::run_id(&connection.text(&[&self.info, "server"]).await.ok()?)
-        }))
-        .await
+    /// For each of these its run, which those are asked for who answered with one of these ids.
+    pub async fn runs(&self, peers: &[Peer], ids: &BTreeSet<NodeId>) -> Vec<Option<alias::Run>> {
+        let mut runs = Vec::new();
+        for peer in peers {
+            runs.push(match alias::id_of(peer) {
+                Some(id) if ids.contains(&id) => self.run_at(peer.at).await.map(|run| (id, run)),
+                _ => None,
+            });
+        }
+        runs
+    }
+
+    async fn run_at(&self, at: SocketAddr) -> Option<String> {
+        let connection = self.connect(at).await.ok()?;
+        alias::run_id(&connection.text(&[&self.info, "server"]).await.ok()?)
     }
 
     /// Which id answers at an address at this very moment.

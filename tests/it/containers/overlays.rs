@@ -1,11 +1,17 @@
 //! The overlays, each applied to containers.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::manifests::own;
+use serde_json::{Value, json};
+
+use crate::manifests::{of_a_reader, own};
 use crate::support::engine::{Network, versions};
+use crate::support::left_out::left_out;
+use crate::support::pod::Known;
 
 use super::load::{assert_keys, write_keys};
+use super::locked::lives;
 use super::{Rendered, Set, come_back, each_version, formed};
 
 const KEYS: usize = 100;
@@ -80,4 +86,54 @@ fn clients_from_outside_are_sent_to_the_names_of_the_documents_command() {
             assert!(moved.contains(".redis.example.com:6379"), "{}: {moved}", set.version);
         }
     });
+}
+
+/// The blocks of YAML below a heading of the page about clients from outside.
+fn blocks_below(heading: &str) -> Vec<Value> {
+    let page = std::fs::read_to_string(own("docs/external-access.md")).expect("it is there");
+    let (_, below) = page.split_once(&format!("\n## {heading}\n")).expect("it has the heading");
+    let below = below.split("\n## ").next().unwrap_or_default();
+    let blocks = below.split("```yaml\n").skip(1);
+    let yaml = blocks.map(|block| block.split("```").next().unwrap_or_default());
+    yaml.map(|yaml| serde_saphyr::from_str(yaml).expect("YAML")).collect()
+}
+
+/// The set that a page's patch makes of the base, on nodes whose ports are those of the page's Service.
+fn behind_node_ports(heading: &str, announced: fn(IpAddr, usize) -> Known, newest: bool) {
+    let blocks = blocks_below(heading);
+    let mut kustomization = blocks[0].clone();
+    kustomization["resources"] = json!(["../rejoin/k8s"]);
+    let Some(yaml) = of_a_reader(&kustomization.to_string()) else { return };
+    let rendered = Rendered::read(heading, &yaml);
+    let ports = blocks[1]["spec"]["ports"].as_array().expect("the Service has ports");
+    let node_ports: Vec<&Value> = ports.iter().map(|port| &port["nodePort"]).collect();
+    let expected = if newest { vec![30000] } else { vec![30000, 30100] };
+    assert_eq!(json!(node_ports), json!(expected));
+    let versions: Vec<String> =
+        versions().into_iter().filter(|version| !newest || version == "valkey-9.1").collect();
+    if versions.is_empty() {
+        left_out("ports of nodes that only clients are told of: no Valkey 9.1");
+    }
+    each_version(&versions, |version| {
+        let mut set = Set::new(rendered.clone(), version, Network::new());
+        set.announced = Some(announced);
+        lives(formed(set));
+    });
+}
+
+#[test]
+fn clients_from_outside_are_sent_to_ports_of_nodes_and_servers_too() {
+    let announced = |node, ordinal| Known::At(place(node, ordinal));
+    behind_node_ports("Ports of nodes, told to everybody", announced, false);
+}
+
+#[test]
+fn clients_from_outside_are_sent_to_ports_of_nodes() {
+    let announced = |node, ordinal| Known::ToClients(place(node, ordinal));
+    behind_node_ports("Ports of nodes, told to clients only", announced, true);
+}
+
+/// Where the page has clients of a pod sent.
+fn place(node: IpAddr, ordinal: usize) -> SocketAddr {
+    (node, 30000 + u16::try_from(ordinal).expect("few pods")).into()
 }

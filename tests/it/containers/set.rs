@@ -13,6 +13,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::manifests::rendered::{Container as Spec, Files, PodSpec, Rendered};
+use crate::support::forward::Forward;
+use crate::support::pod::Known;
 use crate::support::view::View;
 use crate::support::wait::wait_ok;
 
@@ -24,6 +26,8 @@ use super::secret;
 
 /// The port that every manifest has.
 pub const PORT: u16 = 6379;
+/// How far the port of a node for a bus is above that for clients, in the documents.
+const BUS_NODE_PORT: u16 = 100;
 /// The namespace and domain that the pods believe to be in.
 const DOMAIN: &str = "default.svc.cluster.local";
 
@@ -39,6 +43,10 @@ pub struct Pod {
     /// Its container.
     pub container: Container,
     access: Option<Arc<Access>>,
+    known: Known,
+    /// Held, not read: the ports of its node that lead to it.
+    #[expect(dead_code, reason = "it does its work by being there")]
+    ports: Vec<Forward>,
     /// Its directories that live as long as it does, each under the name of its volume.
     scratch: TempDir,
 }
@@ -56,6 +64,9 @@ pub struct Set {
     pub network: Network,
     /// How the tests get in, where the servers are locked.
     pub access: Option<Arc<Access>>,
+    /// What the pods announce of their node, which has the network's first address, by their ordinals.
+    /// Their ports of it are open as long as they live.
+    pub announced: Option<fn(IpAddr, usize) -> Known>,
     dir: TempDir,
     next_ip: usize,
 }
@@ -72,7 +83,8 @@ impl Set {
         let version = version.to_owned();
         let pods = BTreeMap::new();
         let access = Access::of(&rendered).map(Arc::new);
-        Self { pods, rendered, version, network, access, dir, next_ip: 2 }
+        let announced = None;
+        Self { pods, rendered, version, network, access, announced, dir, next_ip: 2 }
     }
 
     /// Creates every pod that is missing, each on an address that none had before.
@@ -104,7 +116,9 @@ impl Set {
         let container = Container::start(&what, &args).expect("the container starts");
         let kubelet = Some(Kubelet::watch(&container.id, ip, spec));
         let access = self.access.clone();
-        let pod = Pod { ordinal, ip, kubelet, container, access, scratch };
+        let known = self.announced.map_or(Known::AsItIs, |of| of(self.node(), ordinal));
+        let ports = node_ports(known, ip);
+        let pod = Pod { ordinal, ip, kubelet, container, access, known, ports, scratch };
         self.pods.insert(ordinal, pod);
     }
 
@@ -200,6 +214,11 @@ impl Set {
         format!("{}-{ordinal}", self.rendered.set.metadata.name)
     }
 
+    /// The address of the node that all pods are on.
+    fn node(&self) -> IpAddr {
+        self.network.ip(1)
+    }
+
     fn network_arguments(&self, ordinal: usize, ip: IpAddr) -> Vec<String> {
         let service = format!("{}.{DOMAIN}", self.rendered.set.spec.service_name);
         let name = self.name(ordinal);
@@ -236,6 +255,8 @@ impl Set {
                 (None, Some(from)) => match from.field_ref.field_path.as_str() {
                     "status.podIP" => ip.to_string(),
                     "metadata.name" => self.name(ordinal),
+                    "status.hostIP" => self.node().to_string(),
+                    "metadata.labels['apps.kubernetes.io/pod-index']" => ordinal.to_string(),
                     other => panic!("a field that nobody knows here: {other}"),
                 },
                 (None, None) => String::new(),
@@ -316,6 +337,19 @@ pub fn own(path: &Path, group: Option<u32>) {
     chown(path, None, Some(group)).expect("the tests run as root where there is an engine");
     let more = if is_dir { 0o2770 } else { 0o660 };
     fs::set_permissions(path, Permissions::from_mode(mode | more)).expect("it is ours");
+}
+
+/// Opens the ports of a node that lead to a pod at this address.
+fn node_ports(known: Known, ip: IpAddr) -> Vec<Forward> {
+    let client = |at: SocketAddr| Forward::start(at, (ip, PORT).into());
+    let bus = |at: SocketAddr| {
+        Forward::start((at.ip(), at.port() + BUS_NODE_PORT).into(), (ip, PORT + 10_000).into())
+    };
+    match known {
+        Known::AsItIs => Vec::new(),
+        Known::ToClients(at) => vec![client(at)],
+        Known::At(at) => vec![client(at), bus(at)],
+    }
 }
 
 fn security(pod: &PodSpec, spec: &Spec) -> Vec<String> {
@@ -400,7 +434,12 @@ impl Pod {
         let state = self.field(&["CLUSTER", "INFO"], "cluster_state")?;
         expect(state == "ok", || format!("{name}: cluster_state:{state}"))?;
         let view = self.view()?;
-        let address = format!("{}:{PORT}", self.ip);
+        let address = match self.known {
+            Known::AsItIs => self.address(),
+            Known::At(at) | Known::ToClients(at) => at,
+        };
+        // As servers write it: IPv6 without brackets.
+        let address = format!("{}:{}", address.ip(), address.port());
         expect(view.me().address == address, || format!("{name} is not at {address}: {view:?}"))?;
         for node in view.nodes.values() {
             let bad = ["fail", "fail?", "handshake", "noaddr"].iter().any(|flag| node.is(flag));
@@ -411,7 +450,9 @@ impl Pod {
             let host = format!("{}:{}", info("master_host")?, info("master_port")?);
             let known = view.nodes.get(master).map(|node| node.address.as_str());
             let link = info("master_link_status")?;
-            expect(known == Some(host.as_str()) && link == "up", || {
+            let is_shown = !matches!(self.known, Known::ToClients(_));
+            let is_there = !is_shown || known == Some(host.as_str());
+            expect(is_there && link == "up", || {
                 format!("{name} replicates {host}, not {known:?}; link {link}")
             })?;
         }

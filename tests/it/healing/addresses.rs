@@ -80,6 +80,7 @@ fn move_twice(mut fleet: Fleet, what: &str) {
     let (second, first) = (shifted(&fleet), fleet.spare.clone());
     readdress(&mut fleet, &all_to(&first));
     fleet.pods[0].wait_answers(LIMIT);
+    assert!(fleet.whole().is_err(), "the second move is meant to come before the first has healed");
     let start = Instant::now();
     readdress(&mut fleet, &all_to(&second));
     wait_healed(&fleet, what, start);

@@ -37,10 +37,12 @@ impl Forward {
                 if has_ended.load(Ordering::Relaxed) {
                     return;
                 }
-                // Where nobody is behind it, who connects is let down at once.
-                if let Ok(inner) = TcpStream::connect(to) {
-                    join(&outer, &inner).expect("sockets can be duplicated");
-                }
+                // Where nobody is behind it, who connects is let down, at once where that is known at once.
+                thread::spawn(move || {
+                    if let Ok(inner) = TcpStream::connect(to) {
+                        join(&outer, &inner).expect("sockets can be duplicated");
+                    }
+                });
             }
         });
         Self { from, ended, listens: Some(listens) }
