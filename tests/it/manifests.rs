@@ -109,7 +109,7 @@ pub(crate) fn of_a_reader(kustomization: &str) -> Option<String> {
 /// # Panics
 /// When an object is not valid.
 #[track_caller]
-fn validate(yaml: &str) -> Option<String> {
+pub(crate) fn validate(yaml: &str) -> Option<String> {
     let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
     let file = dir.path().join("all.yaml");
     fs::write(&file, yaml).expect("the test's directory is writable");

@@ -102,7 +102,7 @@ struct Secret {
     kind: String,
     metadata: Metadata,
     #[serde(rename = "type")]
-    of: String,
+    of: Option<String>,
     string_data: Files,
 }
 
