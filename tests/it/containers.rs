@@ -6,11 +6,13 @@
 //! - [`kubelet`]: probes on their own schedule;
 //! - [`access`]: how the tests get into servers that are locked;
 //! - [`secret`]: a Secret as it is mounted, and as it changes;
+//! - [`cert_manager`]: what is in one that cert-manager makes;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
 //! - the rest are tests.
 
 mod access;
+mod cert_manager;
 mod faults;
 mod image;
 mod kubelet;
@@ -25,6 +27,7 @@ mod set;
 mod signals;
 mod upgrade;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +51,14 @@ fn each_version(versions: &[String], check: impl Fn(&str) + Sync) {
             scope.spawn(|| check(version));
         }
     });
+}
+
+/// The newest Redis and the newest Valkey, for what is all about files, and who reads them.
+fn newest() -> Vec<String> {
+    let kind = |version: &str| version.split('-').next().unwrap_or_default().to_owned();
+    // In order, so that the newest of a kind stays.
+    let newest = versions().into_iter().map(|version| (kind(&version), version));
+    newest.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// What `kubectl apply -k k8s` applies, in every version.

@@ -117,10 +117,10 @@ pub(crate) fn validate(yaml: &str) -> Option<String> {
 }
 
 /// Objects of Kubernetes, all that were rendered of a directory.
-struct Objects(Vec<Value>);
+pub(crate) struct Objects(Vec<Value>);
 
 impl Objects {
-    fn read(yaml: &str) -> Self {
+    pub(crate) fn read(yaml: &str) -> Self {
         Self(serde_saphyr::from_multiple(yaml).expect("kustomize's YAML"))
     }
 
@@ -136,7 +136,7 @@ impl Objects {
     }
 
     #[track_caller]
-    fn spec(&self, kind: &str, name: &str) -> &Value {
+    pub(crate) fn spec(&self, kind: &str, name: &str) -> &Value {
         &self.named(kind, name)["spec"]
     }
 }

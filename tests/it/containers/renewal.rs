@@ -1,13 +1,12 @@
 //! Secrets that change under pods that run, step by step as the documents say it: no server is
 //! started again, and no probe fails.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use crate::manifests::rendered::Files;
 use crate::manifests::{make_secret, own, tool};
-use crate::support::engine::{Network, versions};
+use crate::support::engine::Network;
 use crate::support::lock::{Authority, Leaf, hashed};
 use crate::support::wait::wait_ok;
 
@@ -15,7 +14,7 @@ use super::access::{ADMIN, USERS, handshake};
 use super::load::write_keys;
 use super::locked::lives;
 use super::set::Pod;
-use super::{LIMIT, Rendered, Set, each_version, formed};
+use super::{LIMIT, Rendered, Set, each_version, formed, newest};
 
 const KEYS: usize = 100;
 const TLS: &str = "redis-tls";
@@ -23,12 +22,7 @@ const AUTH: &str = "redis-auth";
 
 /// This formed, on the newest Redis and the newest Valkey: it is all about files, and who reads them.
 fn each(rendered: &Rendered, check: impl Fn(Set) + Sync) {
-    let kind = |version: &str| version.split('-').next().unwrap_or_default().to_owned();
-    // In order, so that the newest of a kind stays.
-    let newest: BTreeMap<String, String> =
-        versions().into_iter().map(|version| (kind(&version), version)).collect();
-    let newest: Vec<String> = newest.into_values().collect();
-    each_version(&newest, |version| {
+    each_version(&newest(), |version| {
         let set = formed(Set::new(rendered.clone(), version, Network::new()));
         write_keys(&set, KEYS);
         check(set);
