@@ -27,7 +27,6 @@ mod set;
 mod signals;
 mod upgrade;
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,14 +50,6 @@ fn each_version(versions: &[String], check: impl Fn(&str) + Sync) {
             scope.spawn(|| check(version));
         }
     });
-}
-
-/// The newest Redis and the newest Valkey, for what is all about files, and who reads them.
-fn newest() -> Vec<String> {
-    let kind = |version: &str| version.split('-').next().unwrap_or_default().to_owned();
-    // In order, so that the newest of a kind stays.
-    let newest = versions().into_iter().map(|version| (kind(&version), version));
-    newest.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// What `kubectl apply -k k8s` applies, in every version.

@@ -13,7 +13,7 @@ use super::access::{USERS, handshake, written};
 use super::cert_manager::Issuer;
 use super::load::{assert_keys, write_keys};
 use super::set::{PORT, ask};
-use super::{Rendered, Set, come_back, each_version, formed, newest};
+use super::{Rendered, Set, come_back, each_version, formed};
 
 const KEYS: usize = 100;
 const BUS_PORT: u16 = PORT + 10_000;
@@ -139,7 +139,7 @@ fn cluster_with_the_secret_of_cert_manager_forms_comes_back_and_lets_no_stranger
     }
     let Some(rendered) = Rendered::of("k8s/overlays/tls") else { return };
     let rendered = rendered.with_secret(&secret);
-    each_version(&newest(), |version| {
+    each_version(&versions(), |version| {
         let mut set = formed(Set::new(rendered.clone(), version, Network::new()));
         write_keys(&set, KEYS);
         speaks_tls_only(&set, foreign.path());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::manifests::rendered::Files;
 use crate::manifests::{make_secret, own, tool};
-use crate::support::engine::Network;
+use crate::support::engine::{Network, versions};
 use crate::support::lock::{Authority, Leaf, hashed};
 use crate::support::wait::wait_ok;
 
@@ -14,15 +14,15 @@ use super::access::{ADMIN, USERS, handshake};
 use super::load::write_keys;
 use super::locked::lives;
 use super::set::Pod;
-use super::{LIMIT, Rendered, Set, each_version, formed, newest};
+use super::{LIMIT, Rendered, Set, each_version, formed};
 
 const KEYS: usize = 100;
 const TLS: &str = "redis-tls";
 const AUTH: &str = "redis-auth";
 
-/// This formed, on the newest Redis and the newest Valkey: it is all about files, and who reads them.
+/// This formed, in every version.
 fn each(rendered: &Rendered, check: impl Fn(Set) + Sync) {
-    each_version(&newest(), |version| {
+    each_version(&versions(), |version| {
         let set = formed(Set::new(rendered.clone(), version, Network::new()));
         write_keys(&set, KEYS);
         check(set);
