@@ -129,7 +129,7 @@ impl Objects {
     }
 
     #[track_caller]
-    fn named(&self, kind: &str, name: &str) -> &Value {
+    pub(crate) fn named(&self, kind: &str, name: &str) -> &Value {
         let is_it = |it: &&Value| it["kind"] == kind && it["metadata"]["name"] == name;
         let found = self.0.iter().find(is_it);
         found.unwrap_or_else(|| panic!("no {kind} {name}"))
