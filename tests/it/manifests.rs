@@ -103,6 +103,18 @@ pub(crate) fn of_a_reader(kustomization: &str) -> Option<String> {
     render(dir.path())
 }
 
+/// The first block of this language below this heading of a page of the documents.
+#[track_caller]
+pub(crate) fn block(page: &str, heading: &str, language: &str) -> String {
+    let text = fs::read_to_string(own(page)).expect("it is there");
+    let (_, below) = text.split_once(&format!("\n{heading}\n")).expect("it has the heading");
+    let (before, block) = below.split_once(&format!("```{language}\n")).expect("it has a block");
+    // In a list it is indented.
+    let indent = before.rsplit('\n').next().unwrap_or_default();
+    let (block, _) = block.split_once(&format!("\n{indent}```")).expect("the block ends");
+    block.lines().map(|line| line.strip_prefix(indent).unwrap_or(line).to_owned() + "\n").collect()
+}
+
 /// What the schemas of Kubernetes say of objects, one line for each. `None`, and said so: they are
 /// not here.
 ///

@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use std::process::Command;
 
 use crate::manifests::rendered::Variable;
-use crate::manifests::{of_a_reader, output_of, own, validate};
+use crate::manifests::{block, of_a_reader, output_of, own, validate};
 use crate::support::wait::wait_ok;
 
 use crate::support::engine::{Network, versions};
@@ -31,20 +31,11 @@ fn create_by_hand(set: &Set) {
     set.wait_whole();
 }
 
-/// The first block of this language below this heading of `docs/migrating.md`.
-fn block(heading: &str, language: &str) -> String {
-    let text = fs::read_to_string(own("docs/migrating.md")).expect("it is there");
-    let (_, below) = text.split_once(&format!("\n## {heading}\n")).expect("it has the heading");
-    let (before, block) = below.split_once(&format!("```{language}\n")).expect("it has a block");
-    // In a list it is indented.
-    let indent = before.rsplit('\n').next().unwrap_or_default();
-    let (block, _) = block.split_once(&format!("\n{indent}```")).expect("the block ends");
-    block.lines().map(|line| line.strip_prefix(indent).unwrap_or(line).to_owned() + "\n").collect()
-}
+const PAGE: &str = "docs/migrating.md";
 
 /// What the YAML below this heading renders to.
 fn of_the_docs(heading: &str) -> Option<Rendered> {
-    Some(Rendered::read(heading, &of_a_reader(&block(heading, "yaml"))?))
+    Some(Rendered::read(heading, &of_a_reader(&block(PAGE, heading, "yaml"))?))
 }
 
 /// Our manifest turned into somebody else's: their names and command, without probes and rules.
@@ -138,7 +129,7 @@ fn of_the_chart(ours: &Rendered, password: &str) -> Rendered {
 
 /// What the page's commands apply, where Kubernetes has the chart's Secret with this password.
 fn secret_of_the_docs(heading: &str, password: &str) -> Option<String> {
-    let block = block(heading, "sh");
+    let block = block(PAGE, heading, "sh");
     let asked = format!("get secret {} -o jsonpath={{.data.{}}}", chart::NAME, chart::PASSWORD);
     let kubectl = format!(
         "kubectl() {{ case \"$*\" in '{asked}') printf %s '{password}' | base64 ;; \
@@ -154,7 +145,7 @@ fn secret_of_the_docs(heading: &str, password: &str) -> Option<String> {
 fn volumes_and_password_of_the_bitnami_chart_are_taken_over() {
     // With what means something in a shell, in redis.conf or in YAML.
     let password = "a b#c: $d";
-    let heading = "From the Bitnami chart";
+    let heading = "## From the Bitnami chart";
     let Some(ours) = of_the_docs(heading) else { return };
     let Some(secret) = secret_of_the_docs(heading, password) else { return };
     let ours = ours.with_secret(&secret);
@@ -184,7 +175,7 @@ fn volumes_and_password_of_the_bitnami_chart_are_taken_over() {
 
 #[test]
 fn volumes_of_a_plain_set_that_ran_as_root_are_taken_over() {
-    let Some(ours) = of_the_docs("From a plain StatefulSet") else { return };
+    let Some(ours) = of_the_docs("## From a plain StatefulSet") else { return };
     let command = ["redis-server", "--cluster-enabled", "yes", "--appendonly", "yes"];
     let command = [&command[..], &["--dir", "/data", "--protected-mode", "no"]].concat();
     let mut theirs = theirs(&ours, &command, "/data");

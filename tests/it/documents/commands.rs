@@ -111,7 +111,7 @@ impl Named {
                 set.strip_prefix("statefulset/").is_some_and(|set| self.is_set(set))
             }
             ["exec", "-it", rest @ ..] => self.has(&[&["exec"], rest].concat()),
-            ["exec", pod, "--", "rejoin", command, ..] => {
+            ["exec", pod, "--", "rejoin" | "/opt/rejoin/rejoin", command, ..] => {
                 self.is_pod(pod) && self.help.contains(&format!("\n  {command} "))
             }
             ["exec", pod, "--", "redis-cli", ..] | ["get", "pod", pod, ..] => self.is_pod(pod),
