@@ -6,11 +6,13 @@
 //! - [`kubelet`]: probes on their own schedule;
 //! - [`access`]: how the tests get into servers that are locked;
 //! - [`secret`]: a Secret as it is mounted, and as it changes;
+//! - [`cert_manager`]: what is in one that cert-manager makes;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
 //! - the rest are tests.
 
 mod access;
+mod cert_manager;
 mod faults;
 mod image;
 mod kubelet;
@@ -31,7 +33,7 @@ use std::time::Duration;
 use crate::manifests::rendered::Rendered;
 use crate::support::engine::{Network, versions};
 
-use load::assert_keys;
+use load::{Load, assert_keys, assert_none_lost};
 use set::Set;
 
 /// The longest that any one state may take to come, on a busy machine.
@@ -73,5 +75,33 @@ fn come_back(set: &mut Set, keys: usize) {
     }
     set.create_all();
     set.wait_whole();
+    assert_keys(set, keys);
+}
+
+/// What a master says whose replica has its slots before it stops.
+const HANDED_OVER: &str = " has taken over: ";
+
+/// The manifest's `cluster-node-timeout`: no failover takes less.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Replaces the pods as a rolling update does, under load: from the last to the first, each when the
+/// one before is ready. Every master hands over, so no failover is waited for; nothing is lost.
+#[track_caller]
+fn roll(set: &mut Set, keys: usize) {
+    let load = Load::start(set);
+    for ordinal in (0..6).rev() {
+        let slots = set.pods[&ordinal].view().expect("its view").me().slot_count();
+        let ended = set.replace(ordinal);
+        assert_eq!(ended.code, 0, "redis-{ordinal} on {}: {}", set.version, ended.log);
+        let has_handed_over = ended.log.contains(HANDED_OVER);
+        assert_eq!(has_handed_over, slots > 0, "{}: {}", set.version, ended.log);
+        set.wait_ready(ordinal);
+        assert_keys(set, keys);
+    }
+    set.wait_whole();
+    let seen = load.end();
+    println!("{}: each replaced in turn: {seen:?}", set.version);
+    assert!(seen.iter().all(|seen| seen.gap < NODE_TIMEOUT), "{}: {seen:?}", set.version);
+    assert_none_lost(set, &seen);
     assert_keys(set, keys);
 }

@@ -1,5 +1,7 @@
 //! What the documents quote is what there is.
 
+mod commands;
+
 use std::fs;
 use std::path::Path;
 use std::time::Instant;

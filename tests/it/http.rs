@@ -1,5 +1,6 @@
 //! The probes over HTTP, asked by well-behaved and by hostile clients.
 
+mod limits;
 mod served;
 
 use std::io::{ErrorKind, Read, Write};

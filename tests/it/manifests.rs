@@ -103,13 +103,25 @@ pub(crate) fn of_a_reader(kustomization: &str) -> Option<String> {
     render(dir.path())
 }
 
+/// The first block of this language below this heading of a page of the documents.
+#[track_caller]
+pub(crate) fn block(page: &str, heading: &str, language: &str) -> String {
+    let text = fs::read_to_string(own(page)).expect("it is there");
+    let (_, below) = text.split_once(&format!("\n{heading}\n")).expect("it has the heading");
+    let (before, block) = below.split_once(&format!("```{language}\n")).expect("it has a block");
+    // In a list it is indented.
+    let indent = before.rsplit('\n').next().unwrap_or_default();
+    let (block, _) = block.split_once(&format!("\n{indent}```")).expect("the block ends");
+    block.lines().map(|line| line.strip_prefix(indent).unwrap_or(line).to_owned() + "\n").collect()
+}
+
 /// What the schemas of Kubernetes say of objects, one line for each. `None`, and said so: they are
 /// not here.
 ///
 /// # Panics
 /// When an object is not valid.
 #[track_caller]
-fn validate(yaml: &str) -> Option<String> {
+pub(crate) fn validate(yaml: &str) -> Option<String> {
     let dir = tempfile::tempdir().expect("the directory for temporary files is writable");
     let file = dir.path().join("all.yaml");
     fs::write(&file, yaml).expect("the test's directory is writable");
@@ -117,10 +129,10 @@ fn validate(yaml: &str) -> Option<String> {
 }
 
 /// Objects of Kubernetes, all that were rendered of a directory.
-struct Objects(Vec<Value>);
+pub(crate) struct Objects(Vec<Value>);
 
 impl Objects {
-    fn read(yaml: &str) -> Self {
+    pub(crate) fn read(yaml: &str) -> Self {
         Self(serde_saphyr::from_multiple(yaml).expect("kustomize's YAML"))
     }
 
@@ -129,14 +141,14 @@ impl Objects {
     }
 
     #[track_caller]
-    fn named(&self, kind: &str, name: &str) -> &Value {
+    pub(crate) fn named(&self, kind: &str, name: &str) -> &Value {
         let is_it = |it: &&Value| it["kind"] == kind && it["metadata"]["name"] == name;
         let found = self.0.iter().find(is_it);
         found.unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
     #[track_caller]
-    fn spec(&self, kind: &str, name: &str) -> &Value {
+    pub(crate) fn spec(&self, kind: &str, name: &str) -> &Value {
         &self.named(kind, name)["spec"]
     }
 }

@@ -26,6 +26,8 @@ pub struct Access {
     tls: Option<TempDir>,
     /// The Secret `redis-auth`, where the server has users.
     users: Option<Files>,
+    /// The password of the user `default`, as the Secret of the Bitnami chart has it.
+    password: Option<String>,
 }
 
 impl Access {
@@ -36,7 +38,8 @@ impl Access {
         }
         let tls = rendered.secrets.get("redis-tls").map(written);
         let users = rendered.secrets.get("redis-auth").cloned();
-        Some(Self { cli: any_server().cli, tls, users })
+        let password = rendered.secrets.values().find_map(|files| files.get("redis-password"));
+        Some(Self { cli: any_server().cli, tls, users, password: password.cloned() })
     }
 
     /// The directory with the files of the Secret `redis-tls`.
@@ -56,6 +59,8 @@ impl Access {
         }
         if let Some(users) = &self.users {
             command.env("REDISCLI_AUTH", &users[user]).args(["--user", user]);
+        } else if let Some(password) = &self.password {
+            command.env("REDISCLI_AUTH", password);
         }
         command
     }

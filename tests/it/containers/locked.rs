@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::manifests::make_secret;
+use serde_json::Value;
+
 use crate::manifests::rendered::files_of;
+use crate::manifests::{Objects, make_secret, own, render, validate};
 use crate::support::engine::{Network, versions};
 
 use super::access::{USERS, handshake, written};
+use super::cert_manager::Issuer;
 use super::load::{assert_keys, write_keys};
 use super::set::{PORT, ask};
 use super::{Rendered, Set, come_back, each_version, formed};
@@ -113,6 +116,37 @@ fn cluster_with_tls_forms_hands_over_and_lets_no_stranger_in() {
     let Some(foreign) = make_secret("tls") else { return };
     let foreign = written(&files_of(&foreign).1);
     each("k8s/overlays/tls", &["tls"], |set| speaks_tls_only(&lives(set), foreign.path()));
+}
+
+#[test]
+fn cluster_with_the_secret_of_cert_manager_forms_comes_back_and_lets_no_stranger_in() {
+    let (Some(foreign), Some(yaml)) = (make_secret("tls"), render(&own("k8s/cert-manager"))) else {
+        return;
+    };
+    let foreign = written(&files_of(&foreign).1);
+    let objects = Objects::read(&yaml);
+    let issuer = Issuer::new(objects.spec("Certificate", "redis-ca"));
+    let asked = objects.spec("Certificate", "redis");
+    let secret = issuer.secret(asked);
+    let Some(said) = validate(&secret) else { return };
+    assert!(said.contains("secret/redis-tls"), "{said}");
+    // What a reader gets who leaves out the line of the key.
+    let mut by_default = asked.clone();
+    by_default["privateKey"] = Value::Null;
+    let by_default = files_of(&issuer.secret(&by_default)).1;
+    for (files, kind) in [(&files_of(&secret).1, "EC"), (&by_default, "RSA")] {
+        assert!(files["tls.key"].contains(&format!("BEGIN {kind} PRIVATE KEY")), "not {kind}");
+    }
+    let Some(rendered) = Rendered::of("k8s/overlays/tls") else { return };
+    let rendered = rendered.with_secret(&secret);
+    each_version(&versions(), |version| {
+        let mut set = formed(Set::new(rendered.clone(), version, Network::new()));
+        write_keys(&set, KEYS);
+        speaks_tls_only(&set, foreign.path());
+        set.renew("redis-tls", by_default.clone());
+        come_back(&mut set, KEYS);
+        speaks_tls_only(&set, foreign.path());
+    });
 }
 
 #[test]

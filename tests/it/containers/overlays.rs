@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::manifests::{of_a_reader, own};
+use crate::manifests::{block, of_a_reader, own};
 use crate::support::engine::{Network, versions};
 use crate::support::left_out::left_out;
 use crate::support::pod::Known;
@@ -31,12 +31,22 @@ fn keeps_its_keys_on_new_addresses(set: Set) -> Set {
 }
 
 #[test]
-fn stock_image_gets_the_binary_from_an_init_container() {
-    each("k8s/overlays/stock-image", Network::new, |set| {
-        let set = keeps_its_keys_on_new_addresses(set);
-        // Nothing of ours is in the image that runs.
+fn stock_image_gets_the_binary_from_an_init_container_or_an_image_volume() {
+    let (page, heading) = ("docs/kubernetes.md", "### The official image unchanged");
+    let Some(yaml) = of_a_reader(&block(page, heading, "yaml")) else { return };
+    let by_volume = Rendered::read(heading, &yaml);
+    // Nothing of ours is in the image that runs.
+    let is_stock = |set: &Set| {
         let image = set.pods[&0].container.inspect(".Config.Image");
         assert!(image.starts_with("rejoin-test-base:"), "{image}");
+    };
+    each("k8s/overlays/stock-image", Network::new, |set| {
+        let mut set = formed(set);
+        is_stock(&set);
+        write_keys(&set, KEYS);
+        set.rendered = by_volume.clone();
+        come_back(&mut set, KEYS);
+        is_stock(&set);
     });
 }
 

@@ -1,7 +1,6 @@
 //! Secrets that change under pods that run, step by step as the documents say it: no server is
 //! started again, and no probe fails.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -21,14 +20,9 @@ const KEYS: usize = 100;
 const TLS: &str = "redis-tls";
 const AUTH: &str = "redis-auth";
 
-/// This formed, on the newest Redis and the newest Valkey: it is all about files, and who reads them.
+/// This formed, in every version.
 fn each(rendered: &Rendered, check: impl Fn(Set) + Sync) {
-    let kind = |version: &str| version.split('-').next().unwrap_or_default().to_owned();
-    // In order, so that the newest of a kind stays.
-    let newest: BTreeMap<String, String> =
-        versions().into_iter().map(|version| (kind(&version), version)).collect();
-    let newest: Vec<String> = newest.into_values().collect();
-    each_version(&newest, |version| {
+    each_version(&versions(), |version| {
         let set = formed(Set::new(rendered.clone(), version, Network::new()));
         write_keys(&set, KEYS);
         check(set);

@@ -18,7 +18,7 @@ use crate::support::pod::Known;
 use crate::support::view::View;
 use crate::support::wait::wait_ok;
 
-use crate::support::engine::{Container, Network};
+use crate::support::engine::{Container, Network, docker};
 
 use super::access::{Access, USERS};
 use super::kubelet::Kubelet;
@@ -315,6 +315,12 @@ impl Set {
         } else if let Some(secret) = secret {
             let files = self.rendered.secrets.get(&secret.secret_name).expect("it is there");
             secret::put(&path, secret, files, pod.security_context.fs_group);
+        } else if let Some(image) = found.and_then(|found| found.image.as_ref()) {
+            // The engine mounts no images. There is one file in that of the binary.
+            let args = ["--network=none", &self.image(&image.reference)];
+            let container = Container::start("the files of an image", &args).expect("it starts");
+            let file = format!("{}:/rejoin", container.id);
+            docker(&["cp", &file, &path.display().to_string()]).expect("the image has it");
         } else {
             own(&path, pod.security_context.fs_group);
         }

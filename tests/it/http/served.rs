@@ -79,14 +79,36 @@ impl Served {
     }
 
     /// Whether the kernel still has the server's end of the connection from port `client`, be it
-    /// closed or not (proc_net_tcp of the kernel's documentation: hexadecimal, address:port).
+    /// closed or not.
     pub fn has_socket_of(&self, client: u16) -> bool {
-        let (server, client) = (format!(":{:04X}", self.address.port()), format!(":{client:04X}"));
+        self.sockets().iter().any(|socket| socket.remote == client)
+    }
+
+    /// Whether the server has not closed the connection from port `client`.
+    pub fn is_open(&self, client: u16) -> bool {
+        self.sockets().iter().any(|socket| socket.remote == client && socket.state == ESTABLISHED)
+    }
+
+    /// How many connections wait to be accepted.
+    pub fn queue(&self) -> u32 {
+        let sockets = self.sockets();
+        sockets.iter().find(|socket| socket.state == LISTEN).unwrap().received
+    }
+
+    /// The kernel's sockets of the server's port.
+    fn sockets(&self) -> Vec<Kernels> {
         let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|socket| {
-            socket.get(1).is_some_and(|local| local.ends_with(&server))
-                && socket.get(2).is_some_and(|remote| remote.ends_with(&client))
-        })
+        let hex = |text: &str| u32::from_str_radix(text, 16).unwrap();
+        let port = |address: &str| u16::try_from(hex(&address[address.len() - 4..])).unwrap();
+        let mut all = Vec::new();
+        for line in sockets.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if port(words[1]) == self.address.port() {
+                let received = words[4].split_once(':').map(|(_, received)| hex(received)).unwrap();
+                all.push(Kernels { remote: port(words[2]), state: hex(words[3]), received });
+            }
+        }
+        all
     }
 
     /// Checks that a probe is answered in the time that it has, and how long it took.
@@ -99,6 +121,18 @@ impl Served {
         start.elapsed()
     }
 }
+
+/// A line of `/proc/net/tcp` (proc_net_tcp of the kernel's documentation; numbers are hexadecimal).
+struct Kernels {
+    /// The port of the other side.
+    remote: u16,
+    state: u32,
+    /// `rx_queue`: of one that listens, the connections that wait to be accepted.
+    received: u32,
+}
+
+const ESTABLISHED: u32 = 1;
+const LISTEN: u32 = 10;
 
 impl Drop for Served {
     fn drop(&mut self) {

@@ -102,7 +102,7 @@ struct Secret {
     kind: String,
     metadata: Metadata,
     #[serde(rename = "type")]
-    of: String,
+    of: Option<String>,
     string_data: Files,
 }
 
@@ -316,7 +316,7 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// A volume of a pod: one of the three.
+/// A volume of a pod: one of the four.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Volume {
@@ -328,6 +328,17 @@ pub struct Volume {
     pub secret: Option<SecretVolume>,
     /// A directory that lives as long as the pod.
     pub empty_dir: Option<Value>,
+    /// The files of an image, which nobody can write.
+    pub image: Option<ImageVolume>,
+}
+
+/// The files of an image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageVolume {
+    /// The image.
+    pub reference: String,
+    pull_policy: Option<Value>,
 }
 
 /// Files of a Secret.

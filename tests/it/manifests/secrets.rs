@@ -1,7 +1,6 @@
 //! The Secrets that overlays mount are those that the documents say how to make.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -68,18 +67,6 @@ fn certificate_of_cert_manager_goes_into_the_secret_of_the_overlay() {
     assert_eq!(pod["issuerRef"]["name"], "redis-ca");
     assert_eq!(all.spec("Issuer", "redis-self-signed")["selfSigned"], serde_json::json!({}));
     assert_eq!(ca["issuerRef"]["name"], "redis-self-signed");
-}
-
-#[test]
-fn rights_of_the_user_of_rejoin_are_those_of_the_documents() {
-    let page = fs::read_to_string(own("docs/operations.md")).expect("it is there");
-    let script = fs::read_to_string(own("k8s/make-secret")).expect("it is there");
-    let rights = |text: &str, before: &str| {
-        let user = text.lines().find(|line| line.starts_with("user rejoin on ")).expect("a user");
-        user.split_once(before).expect("rights").1.to_owned()
-    };
-    let (documented, given) = (rights(&page, "… "), rights(&script, ") "));
-    assert_eq!(given, documented);
 }
 
 #[test]
