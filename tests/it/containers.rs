@@ -8,12 +8,14 @@
 //! - [`secret`]: a Secret as it is mounted, and as it changes;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
+//! - [`leaks`]: what pods show, and no secret in it;
 //! - the rest are tests.
 
 mod access;
 mod faults;
 mod image;
 mod kubelet;
+mod leaks;
 mod life;
 mod load;
 mod locked;
