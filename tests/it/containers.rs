@@ -13,6 +13,7 @@
 
 mod access;
 mod faults;
+mod flood;
 mod image;
 mod kubelet;
 mod leaks;
@@ -27,6 +28,7 @@ mod set;
 mod signals;
 mod upgrade;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +52,15 @@ fn each_version(versions: &[String], check: impl Fn(&str) + Sync) {
             scope.spawn(|| check(version));
         }
     });
+}
+
+/// The newest Redis and the newest Valkey, for what is all about files, and who reads them.
+fn newest() -> Vec<String> {
+    let kind = |version: &str| version.split('-').next().unwrap_or_default().to_owned();
+    // In order, so that the newest of a kind stays.
+    let newest: BTreeMap<String, String> =
+        versions().into_iter().map(|version| (kind(&version), version)).collect();
+    newest.into_values().collect()
 }
 
 /// What `kubectl apply -k k8s` applies, in every version.
