@@ -21,6 +21,7 @@ mod life;
 mod load;
 mod locked;
 mod migrating;
+mod mistakes;
 mod overlays;
 mod renewal;
 mod secret;

@@ -75,12 +75,22 @@ impl Access {
     /// # Errors
     /// What the server or the network says.
     pub fn play(&self, to: SocketAddr, lines: &str) -> Result<Vec<String>, String> {
-        let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
-        file.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
-        file.rewind().map_err(|error| error.to_string())?;
-        let answers = said(&run(self.command(to, USERS[1]).arg("-c").stdin(file)))?;
+        let answers = fed(self.command(to, USERS[1]).arg("-c"), lines)?;
         // It says where it was sent on to, too.
         Ok(answers.lines().filter(|line| !line.starts_with("-> ")).map(str::to_owned).collect())
+    }
+
+    /// Sends commands, each on a line, to the server at `to` over one connection, as [`ADMIN`].
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub fn order(&self, to: SocketAddr, lines: &str) -> Result<String, String> {
+        fed(&mut self.command(to, ADMIN), lines)
+    }
+
+    /// The same keys where a server that ought to speak TLS does not.
+    pub fn in_plain_text(&self) -> Self {
+        Self { cli: self.cli.clone(), tls: None, users: self.users.clone() }
     }
 }
 
@@ -104,6 +114,14 @@ pub fn written(files: &Files) -> TempDir {
         fs::write(dir.path().join(name), text).expect("the test's directory is writable");
     }
     dir
+}
+
+/// What `redis-cli` says when it gets these lines.
+fn fed(command: &mut Command, lines: &str) -> Result<String, String> {
+    let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
+    file.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
+    file.rewind().map_err(|error| error.to_string())?;
+    said(&run(command.stdin(file)))
 }
 
 fn said(output: &Output) -> Result<String, String> {
