@@ -22,6 +22,7 @@ mod load;
 mod locked;
 mod migrating;
 mod mistakes;
+mod moving;
 mod overlays;
 mod renewal;
 mod secret;

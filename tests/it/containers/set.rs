@@ -18,7 +18,7 @@ use crate::support::wait::wait_ok;
 
 use crate::support::engine::{Container, Network};
 
-use super::access::{Access, USERS};
+use super::access::{Access, Port, USERS};
 use super::kubelet::{Kubelet, Verdict};
 use super::secret;
 
@@ -39,6 +39,8 @@ pub struct Pod {
     /// Its container.
     pub container: Container,
     access: Option<Arc<Access>>,
+    /// Where the tests ask its server.
+    port: u16,
     /// Its directories that live as long as it does, each under the name of its volume.
     scratch: TempDir,
 }
@@ -103,9 +105,15 @@ impl Set {
         let what = format!("{} on {} at {ip}", self.name(ordinal), self.version);
         let container = Container::start(&what, &args).expect("the container starts");
         let kubelet = Some(Kubelet::watch(&container.id, ip, spec));
-        let access = self.access.clone();
-        let pod = Pod { ordinal, ip, kubelet, container, access, scratch };
+        let (access, port) = (self.access.clone(), Port::of(&self.rendered).number);
+        let pod = Pod { ordinal, ip, kubelet, container, access, port, scratch };
         self.pods.insert(ordinal, pod);
+    }
+
+    /// Replaces what the next pods are made from. The tests get in as into those.
+    pub fn apply(&mut self, rendered: Rendered) {
+        self.rendered = rendered;
+        self.access = Access::of(&self.rendered).map(Arc::new);
     }
 
     /// Replaces what is in a Secret and what the pods have of it, at once, where the kubelet would
@@ -377,7 +385,7 @@ impl Pod {
 
     /// Where its server answers.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.ip, PORT)
+        SocketAddr::new(self.ip, self.port)
     }
 
     /// What its probes have said so far.
@@ -409,7 +417,7 @@ impl Pod {
         let state = self.field(&["CLUSTER", "INFO"], "cluster_state")?;
         expect(state == "ok", || format!("{name}: cluster_state:{state}"))?;
         let view = self.view()?;
-        let address = format!("{}:{PORT}", self.ip);
+        let address = format!("{}:{}", self.ip, self.port);
         expect(view.me().address == address, || format!("{name} is not at {address}: {view:?}"))?;
         for node in view.nodes.values() {
             let bad = ["fail", "fail?", "handshake", "noaddr"].iter().any(|flag| node.is(flag));
