@@ -9,17 +9,22 @@
 //! - [`cert_manager`]: what is in one that cert-manager makes;
 //! - [`set`]: a StatefulSet, pod by pod;
 //! - [`load`]: writers, and what they lost;
+//! - [`leaks`]: what pods show, and no secret in it;
 //! - the rest are tests.
 
 mod access;
 mod cert_manager;
 mod faults;
+mod flood;
 mod image;
 mod kubelet;
+mod leaks;
 mod life;
 mod load;
 mod locked;
 mod migrating;
+mod mistakes;
+mod moving;
 mod overlays;
 mod renewal;
 mod secret;
@@ -27,6 +32,7 @@ mod set;
 mod signals;
 mod upgrade;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +56,15 @@ fn each_version(versions: &[String], check: impl Fn(&str) + Sync) {
             scope.spawn(|| check(version));
         }
     });
+}
+
+/// The newest Redis and the newest Valkey, for what is all about files, and who reads them.
+fn newest() -> Vec<String> {
+    let kind = |version: &str| version.split('-').next().unwrap_or_default().to_owned();
+    // In order, so that the newest of a kind stays.
+    let newest: BTreeMap<String, String> =
+        versions().into_iter().map(|version| (kind(&version), version)).collect();
+    newest.into_values().collect()
 }
 
 /// What `kubectl apply -k k8s` applies, in every version.

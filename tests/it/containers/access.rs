@@ -13,10 +13,40 @@ use crate::manifests::rendered::{Files, Rendered};
 use crate::support::process::run;
 use crate::support::server::any_server;
 
+use super::set::PORT;
+
 /// As what user the tests ask what `rejoin` may ask, and as whom they read and write keys.
 pub const USERS: [&str; 2] = ["rejoin", "app"];
 /// Who may do all.
 pub const ADMIN: &str = "admin";
+
+/// The port at which the tests ask a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// It speaks TLS.
+    pub tls: bool,
+}
+
+impl Port {
+    /// That of pods which this is applied to: where there are two, the one by which `rejoin` asks.
+    pub fn of(rendered: &Rendered) -> Self {
+        // `tls.conf` comes after `redis.conf`, here as for the server.
+        let lines = rendered.config.values().flat_map(Files::values).flat_map(|text| text.lines());
+        let option = |name: &str| {
+            let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned);
+            lines.clone().filter_map(value).next_back()
+        };
+        let number = |name: &str| option(name).map(|value| value.parse().expect("a number"));
+        let (plain, secret) = (number("port").unwrap_or(PORT), number("tls-port"));
+        let bus = option("tls-cluster").is_some_and(|value| value == "yes");
+        match secret {
+            Some(number) if plain == 0 || bus => Self { number, tls: true },
+            _ => Self { number: plain, tls: false },
+        }
+    }
+}
 
 /// The keys to a locked set.
 #[derive(Debug)]
@@ -36,7 +66,8 @@ impl Access {
         if rendered.secrets.is_empty() {
             return None;
         }
-        let tls = rendered.secrets.get("redis-tls").map(written);
+        let is_tls = Port::of(rendered).tls;
+        let tls = rendered.secrets.get("redis-tls").filter(|_| is_tls).map(written);
         let users = rendered.secrets.get("redis-auth").cloned();
         let password = rendered.secrets.values().find_map(|files| files.get("redis-password"));
         Some(Self { cli: any_server().cli, tls, users, password: password.cloned() })
@@ -80,12 +111,27 @@ impl Access {
     /// # Errors
     /// What the server or the network says.
     pub fn play(&self, to: SocketAddr, lines: &str) -> Result<Vec<String>, String> {
-        let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
-        file.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
-        file.rewind().map_err(|error| error.to_string())?;
-        let answers = said(&run(self.command(to, USERS[1]).arg("-c").stdin(file)))?;
+        let answers = fed(self.command(to, USERS[1]).arg("-c"), lines)?;
         // It says where it was sent on to, too.
         Ok(answers.lines().filter(|line| !line.starts_with("-> ")).map(str::to_owned).collect())
+    }
+
+    /// Sends commands, each on a line, to the server at `to` over one connection, as [`ADMIN`].
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub fn order(&self, to: SocketAddr, lines: &str) -> Result<String, String> {
+        fed(&mut self.command(to, ADMIN), lines)
+    }
+
+    /// The same keys where a server that ought to speak TLS does not.
+    pub fn in_plain_text(&self) -> Self {
+        Self {
+            cli: self.cli.clone(),
+            tls: None,
+            users: self.users.clone(),
+            password: self.password.clone(),
+        }
     }
 }
 
@@ -109,6 +155,14 @@ pub fn written(files: &Files) -> TempDir {
         fs::write(dir.path().join(name), text).expect("the test's directory is writable");
     }
     dir
+}
+
+/// What `redis-cli` says when it gets these lines.
+fn fed(command: &mut Command, lines: &str) -> Result<String, String> {
+    let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
+    file.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
+    file.rewind().map_err(|error| error.to_string())?;
+    said(&run(command.stdin(file)))
 }
 
 fn said(output: &Output) -> Result<String, String> {

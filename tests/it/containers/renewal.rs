@@ -17,8 +17,10 @@ use super::set::Pod;
 use super::{LIMIT, Rendered, Set, each_version, formed};
 
 const KEYS: usize = 100;
-const TLS: &str = "redis-tls";
-const AUTH: &str = "redis-auth";
+/// The Secret of the certificate.
+pub const TLS: &str = "redis-tls";
+/// The Secret of the users.
+pub const AUTH: &str = "redis-auth";
 
 /// This formed, in every version.
 fn each(rendered: &Rendered, check: impl Fn(Set) + Sync) {
@@ -68,7 +70,7 @@ fn reconnect(set: &Set, user: &str) {
 /// cluster is formed.)
 fn pasts(set: &Set) -> Vec<(String, Vec<String>)> {
     let past = |pod: &Pod| {
-        let verdict = pod.kubelet.as_ref().expect("its probes run").verdict();
+        let verdict = pod.verdict();
         let is_so = verdict.ready && verdict.restart.is_none();
         assert!(is_so, "redis-{} on {}: {verdict:?}", pod.ordinal, set.version);
         let run_id = pod.field(&["INFO", "server"], "run_id").expect("the server answers");
@@ -79,7 +81,12 @@ fn pasts(set: &Set) -> Vec<(String, Vec<String>)> {
 
 /// The Secret of a certificate: a new one of this authority, and whom it trusts.
 fn certificate(of: &Authority, trusted: &str) -> Files {
-    let (cert, key) = of.leaf(&Leaf::default());
+    certificate_like(of, &Leaf::default(), trusted)
+}
+
+/// The same with something special about it.
+pub fn certificate_like(of: &Authority, leaf: &Leaf, trusted: &str) -> Files {
+    let (cert, key) = of.leaf(leaf);
     let files = [("ca.crt", trusted.to_owned()), ("tls.crt", cert), ("tls.key", key)];
     files.map(|(name, text)| (name.to_owned(), text)).into()
 }
@@ -97,12 +104,18 @@ fn assert_shown(set: &Set, secret: &Files) {
     }
 }
 
-/// Has every server read its files again, by the command of the documents.
-#[track_caller]
-fn reload(set: &Set) {
+/// The command of the documents by which a server reads its files again.
+pub fn reloading() -> String {
     let page = page("docs/kubernetes.md");
     let line = page.lines().find(|line| line.contains(" config set tls-cert-file "));
     let (_, command) = line.and_then(|line| line.split_once(" -- ")).expect("it has the command");
+    command.to_owned()
+}
+
+/// Has every server read its files again.
+#[track_caller]
+fn reload(set: &Set) {
+    let command = reloading();
     let words: Vec<&str> = command.split_whitespace().collect();
     for pod in set.pods.values() {
         assert_eq!(pod.container.exec(&words).as_deref(), Ok("OK"), "{}", set.version);

@@ -20,8 +20,8 @@ use crate::support::wait::wait_ok;
 
 use crate::support::engine::{Container, Network, docker};
 
-use super::access::{Access, USERS};
-use super::kubelet::Kubelet;
+use super::access::{Access, Port, USERS};
+use super::kubelet::{Kubelet, Verdict};
 use super::secret;
 
 /// The port that every manifest has.
@@ -43,6 +43,8 @@ pub struct Pod {
     /// Its container.
     pub container: Container,
     access: Option<Arc<Access>>,
+    /// Where the tests ask its server.
+    port: u16,
     known: Known,
     /// Held, not read: the ports of its node that lead to it.
     #[expect(dead_code, reason = "it does its work by being there")]
@@ -115,30 +117,40 @@ impl Set {
         let what = format!("{} on {} at {ip}", self.name(ordinal), self.version);
         let container = Container::start(&what, &args).expect("the container starts");
         let kubelet = Some(Kubelet::watch(&container.id, ip, spec));
-        let access = self.access.clone();
+        let (access, port) = (self.access.clone(), Port::of(&self.rendered).number);
         let known = self.announced.map_or(Known::AsItIs, |of| of(self.node(), ordinal));
         let ports = node_ports(known, ip);
-        let pod = Pod { ordinal, ip, kubelet, container, access, known, ports, scratch };
+        let pod = Pod { ordinal, ip, kubelet, container, access, port, known, ports, scratch };
         self.pods.insert(ordinal, pod);
+    }
+
+    /// Replaces what the next pods are made from. The tests get in as into those.
+    pub fn apply(&mut self, rendered: Rendered) {
+        self.rendered = rendered;
+        self.access = Access::of(&self.rendered).map(Arc::new);
     }
 
     /// Replaces what is in a Secret and what the pods have of it, at once, where the kubelet would
     /// take a minute or two. The tests themselves get in with what is new.
     pub fn renew(&mut self, name: &str, files: Files) {
+        for ordinal in self.pods.keys() {
+            self.mount(*ordinal, name, &files);
+        }
         self.rendered.secrets.insert(name.to_owned(), files);
         self.access = Access::of(&self.rendered).map(Arc::new);
-        let spec = &self.rendered.set.spec.template.spec;
-        let volumes = spec.volumes.iter().filter_map(|volume| {
-            let secret = volume.secret.as_ref().filter(|secret| secret.secret_name == name)?;
-            Some((&volume.name, secret))
-        });
         for pod in self.pods.values_mut() {
             pod.access.clone_from(&self.access);
-            for (volume, secret) in volumes.clone() {
-                let path = pod.scratch.path().join(volume);
-                let files = &self.rendered.secrets[name];
-                secret::put(&path, secret, files, spec.security_context.fs_group);
-            }
+        }
+    }
+
+    /// Replaces what one pod has of a Secret, as if it were another one's. The tests get in as before.
+    pub fn mount(&self, ordinal: usize, name: &str, files: &Files) {
+        let spec = &self.rendered.set.spec.template.spec;
+        for volume in &spec.volumes {
+            let of = volume.secret.as_ref().filter(|secret| secret.secret_name == name);
+            let Some(secret) = of else { continue };
+            let path = self.pods[&ordinal].scratch.path().join(&volume.name);
+            secret::put(&path, secret, files, spec.security_context.fs_group);
         }
     }
 
@@ -413,7 +425,12 @@ impl Pod {
 
     /// Where its server answers.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.ip, PORT)
+        SocketAddr::new(self.ip, self.port)
+    }
+
+    /// What its probes have said so far.
+    pub fn verdict(&self) -> Verdict {
+        self.kubelet.as_ref().map(Kubelet::verdict).unwrap_or_default()
     }
 
     /// One field of an answer in lines.
@@ -496,7 +513,7 @@ impl Set {
     pub fn whole(&self) -> Result<(), String> {
         let mut views = Vec::new();
         for pod in self.pods.values() {
-            let verdict = pod.kubelet.as_ref().map(Kubelet::verdict).unwrap_or_default();
+            let verdict = pod.verdict();
             let is_well = verdict.ready && verdict.restart.is_none();
             expect(is_well, || format!("redis-{}: {verdict:?}", pod.ordinal))?;
             views.push(pod.sound()?);
@@ -525,8 +542,7 @@ impl Set {
     #[track_caller]
     pub fn wait_ready(&self, ordinal: usize) {
         wait_ok(super::LIMIT, &format!("redis-{ordinal} to be ready"), || {
-            let kubelet = self.pods[&ordinal].kubelet.as_ref().expect("its probes run");
-            let verdict = kubelet.verdict();
+            let verdict = self.pods[&ordinal].verdict();
             if verdict.ready { Ok(()) } else { Err(format!("{verdict:?}")) }
         });
     }

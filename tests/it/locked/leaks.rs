@@ -29,8 +29,9 @@ fn shows_nothing(fleet: &Fleet, what: &str) {
     }
 }
 
+/// Looks for these secrets in all that a pod shows.
 #[track_caller]
-fn pod_shows_nothing(pod: &Pod, secrets: &[&str], what: &str) {
+pub fn pod_shows_nothing(pod: &Pod, secrets: &[&str], what: &str) {
     let mut shown = vec![("log".to_owned(), pod.log())];
     for path in ["/status", "/metrics", "/readyz", "/livez", "/startupz", "/nothing"] {
         shown.push((path.to_owned(), pod.http(path).unwrap().body));
