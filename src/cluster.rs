@@ -16,6 +16,7 @@
 //! | [`hostname`] | announces the pod's name |
 //! | [`departure`] | sends SIGTERM again to a server that did not heed it |
 //! | [`watch`] | rounds to what the probes are told |
+//! | [`readiness`] | what the log says of it; pure |
 //! | [`report`] | view and plan to `/status`; pure |
 //! | [`replies`] | `INFO` and `CLUSTER INFO`; pure |
 //!
@@ -45,6 +46,7 @@ pub mod model;
 pub mod observe;
 pub mod peers;
 pub mod plan;
+pub mod readiness;
 pub mod replies;
 pub mod report;
 pub mod shield;
@@ -57,6 +59,7 @@ use memory::Memory;
 use model::{Own, Replication, Table, View};
 use observe::Observer;
 use plan::{Meet, Plan, Reason, Settings, Standing, Step};
+use readiness::Readiness;
 use report::Identity;
 use shield::Shield;
 use watch::Watch;
@@ -99,7 +102,7 @@ pub struct Keeper {
     pause: Duration,
     /// Which of the single questions comes next.
     turn: u32,
-    ready: Option<bool>,
+    readiness: Readiness,
     /// The others have taken this pod for what it takes itself for, once.
     confirmed: bool,
 }
@@ -134,7 +137,7 @@ impl Keeper {
             departure,
             pause: BUSY_PAUSE,
             turn: 0,
-            ready: None,
+            readiness: Readiness::default(),
             confirmed: false,
         }
     }
@@ -441,10 +444,8 @@ impl Keeper {
         if starting && seen.last_answer.is_none() {
             return;
         }
-        let ready = self.board.probes(now).ready;
-        if self.ready != Some(ready.ok) {
-            self.ready = Some(ready.ok);
-            info!("{}", ready.reason);
+        if let Some(news) = self.readiness.news(self.board.probes(now).ready, now) {
+            info!("{news}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::nodes_conf::{NodeId, SlotRange};
 
 use super::model::{Own, Past, View};
-use super::plan::{copied_master, meets_stranger, missing_master};
+use super::plan::{copied_master, meets_stranger, misses_a_link, missing_master};
 
 /// How much time one look vouches for, at most. Of a pod that was frozen between two looks nobody
 /// knows what it would have seen.
@@ -26,6 +26,7 @@ pub struct Memory {
     strayed: bool,
     missing: Option<Missing>,
     ordered: Option<Instant>,
+    unlinked_since: Option<Instant>,
     /// Since when nothing has changed and nothing was to be done.
     calm_since: Option<Instant>,
 }
@@ -100,6 +101,7 @@ impl Memory {
             });
             Missing { master, length, looked: now }
         });
+        self.unlinked_since = misses_a_link(view).then(|| self.unlinked_since.unwrap_or(now));
         let has = |whose: fn(&Copied, &Own) -> bool| {
             self.copied.as_ref().is_some_and(|copied| whose(copied, &view.own))
         };
@@ -110,6 +112,7 @@ impl Memory {
             is_dated: has(Copied::is_predecessors),
             strayed: self.strayed,
             kept_back: false,
+            unlinked: self.unlinked_since.map_or(Duration::ZERO, |since| now.duration_since(since)),
             calm: self.calm(now),
         };
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::config::server::ServerConfig;
 use crate::health::Role;
 use crate::nodes_conf::{Flags, NOWHERE, Node, NodeId, SlotRange};
 use crate::redis::Failure;
@@ -248,8 +249,40 @@ pub struct Past {
     pub strayed: bool,
     /// The own server was told not to be elected, by a keeper and not by its user.
     pub kept_back: bool,
+    /// For how long the own server has missed a link to a pod that announces another address than its own.
+    pub unlinked: Duration,
     /// For how long nothing has changed and nothing was to be done.
     pub calm: Duration,
+}
+
+/// Whom the user has servers tell another address than their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// Nobody.
+    Nothing,
+    /// Clients, the keeper among them: no server looks for another at an address of a table
+    /// (`cluster-announce-client-*`).
+    ToClients,
+    /// Everybody.
+    ToAll {
+        /// The port where the bus of each really is.
+        bus_port: u16,
+    },
+}
+
+impl Announced {
+    /// By this configuration, in a pod with this address.
+    pub fn of(server: &ServerConfig, own_ip: Option<IpAddr>) -> Announced {
+        let (announce, bus_port) = (&server.announce, server.bus_port());
+        let own = |ip: &String| ip.parse().ok() == own_ip;
+        let is_own =
+            announce.ip.as_ref().is_none_or(own) && [0, bus_port].contains(&announce.bus_port);
+        match (announce.to_clients, is_own) {
+            (true, _) => Announced::ToClients,
+            (false, true) => Announced::Nothing,
+            (false, false) => Announced::ToAll { bus_port },
+        }
+    }
 }
 
 /// All that one round has seen.
@@ -261,9 +294,8 @@ pub struct View {
     pub discovery: Discovery,
     /// Every address that was asked, in order.
     pub peers: Vec<Peer>,
-    /// Tables have the addresses that clients are told, where nobody is met, and no server looks for
-    /// another (`cluster-announce-client-*`).
-    pub for_clients: bool,
+    /// What the user has the servers announce, all of them alike.
+    pub announced: Announced,
     /// What came before.
     pub past: Past,
     /// How the own master refuses a login like that of the own server, which has no link to it.

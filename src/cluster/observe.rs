@@ -6,11 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::server::ServerConfig;
 use crate::config::server::dial::{Dial, Ports};
 use crate::discovery::Finder;
-use crate::nodes_conf::NodeId;
+use crate::nodes_conf::{NOWHERE, NodeId};
 use crate::redis::{Connection, Dialer, Failure};
 
 use super::alias;
-use super::model::{Own, Past, Peer, Replication, Table, View, client_address, is_healthy};
+use super::model::{
+    Announced, Own, Past, Peer, Replication, Table, View, client_address, is_healthy,
+};
 use super::peers::{Peers, keys, table};
 use super::replies;
 
@@ -32,7 +34,7 @@ pub struct Observer {
     cluster: String,
     config: String,
     info: String,
-    for_clients: bool,
+    announced: Announced,
     peers: Peers,
 }
 
@@ -53,7 +55,7 @@ impl Observer {
             cluster: server.word("CLUSTER"),
             config: server.word("CONFIG"),
             info: server.word("INFO"),
-            for_clients: server.announce.to_clients,
+            announced: Announced::of(server, own_ip),
         }
     }
 
@@ -185,21 +187,27 @@ impl Observer {
     pub async fn view(&mut self, own: Own) -> View {
         let (found, discovery) = self.peers.find().await;
         let known = own.table.others().iter().filter_map(client_address);
-        let mut asked = self.peers.places(found.iter().copied().chain(known).collect());
+        // Where addresses are announced, the table may not have the one that is copied from.
+        let differs = self.announced != Announced::Nothing;
+        let followed = own.replication.follows.filter(|at| differs && at.ip() != NOWHERE);
+        let mut asked =
+            self.peers.places(found.iter().copied().chain(known).chain(followed).collect());
         let mut peers = self.peers.ask(&asked, &found).await;
         let told = told_master(&own.table, &peers);
-        let mut more = self.peers.places(peers.iter().filter_map(announced).chain(told).collect());
+        let to_all = matches!(self.announced, Announced::ToAll { .. });
+        let said = peers.iter().filter(|_| to_all).filter_map(announced);
+        let mut more = self.peers.places(said.chain(told).collect());
         more.retain(|at| asked.insert(*at));
         let mut there = self.peers.ask(&more, &found).await;
-        // Whoever else answers at an announced address is nobody's business.
+        // Who answers at an announced address and is none of these is nobody's business.
         let is_told = told.map(|at| self.peers.place(at));
         there.retain(|peer| is_told == Some(peer.at) || is_known(peer, &peers));
         peers.append(&mut there);
         self.peers.keep_only(&asked);
         peers.retain(|peer| !self.is_own(peer, own.table.id()));
         let peers = self.without_doubles(own.table.id(), peers).await;
-        let for_clients = self.for_clients;
-        View { own, discovery, peers, for_clients, past: Past::default(), refused: None }
+        let announced = self.announced;
+        View { own, discovery, peers, announced, past: Past::default(), refused: None }
     }
 
     /// The same, where a server that was asked at two addresses counts once.

@@ -11,10 +11,11 @@ use std::time::Duration;
 use crate::config::lost_shard::OnLostShard;
 use crate::config::shape::Shape;
 use crate::health::Membership;
-use crate::nodes_conf::{NodeId, SlotRange};
+use crate::nodes_conf::{Node, NodeId, SlotRange};
 
-use super::model::{Discovery, View, client_address, is_healthy};
+use super::model::{Discovery, View, is_healthy};
 
+mod announced;
 mod form;
 mod ghosts;
 mod heal;
@@ -26,6 +27,7 @@ mod lost;
 mod stray;
 mod takeover;
 
+pub use announced::misses_a_link;
 pub use hold::{Hold, Lack, Reason};
 pub use lone::{Standing, standing};
 pub use lost::Lost;
@@ -229,7 +231,7 @@ impl Plan {
             plan.hold("discovery", Reason::ResolverFailed(why.clone()));
         }
         plan.hold_doubles(view);
-        plan.hold_unreachable(view);
+        announced::plan(view, &mut plan);
         // First, for an election may be half a second away.
         stray::plan(view, &mut plan);
         heal::plan(view, settings, &mut plan);
@@ -307,20 +309,6 @@ impl Plan {
         }
     }
 
-    /// Who announces an address that leads elsewhere, or nowhere, can be met and is lost again. Where
-    /// the own server has a link to it there, only clients are meant to have no way.
-    fn hold_unreachable(&mut self, view: &View) {
-        for pod in view.pods().into_iter().filter(|_| !view.for_clients) {
-            let (Some(at), Some(said)) = (pod.at, client_address(pod.table.me())) else { continue };
-            let linked = view.own.table.find(pod.id()).is_some_and(|line| {
-                is_healthy(line) && client_address(line).is_some_and(|at| at.ip() == said.ip())
-            });
-            if at.ip() != said.ip() && !linked && heal::announced_at(view, pod).is_none() {
-                self.hold(at, Reason::Announces(said));
-            }
-        }
-    }
-
     fn is_settled(&self, view: &View, settings: &Settings) -> bool {
         let table = &view.own.table;
         // Others may have the cluster that it takes itself for.
@@ -332,7 +320,7 @@ impl Plan {
             Membership::NotWanted => true,
             _ => false,
         };
-        let heard = |node: &crate::nodes_conf::Node| {
+        let heard = |node: &Node| {
             node.flags.myself
                 || view.pod(node.id).is_some_and(|pod| {
                     pod.table.is_whole() == table.is_whole()

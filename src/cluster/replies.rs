@@ -27,6 +27,18 @@ pub fn role(info: &str) -> Role {
     }
 }
 
+/// Where the replicas of a master are that have a link to it (`slave0:ip=...,port=...` of
+/// `INFO replication`).
+pub fn replicas(info: &str) -> Vec<SocketAddr> {
+    let replica = |line: &str| {
+        let mut parts = line.strip_prefix("slave")?.split_once(':')?.1.split(',');
+        let ip = parts.next()?.strip_prefix("ip=")?.parse().ok()?;
+        let port = parts.next()?.strip_prefix("port=")?.parse().ok()?;
+        Some(SocketAddr::new(ip, port))
+    };
+    info.lines().filter_map(replica).collect()
+}
+
 /// `cluster_current_epoch`, or 0.
 pub fn current_epoch(cluster_info: &str) -> u64 {
     number(cluster_info, "cluster_current_epoch")
@@ -114,6 +126,17 @@ mod tests {
         let up = REPLICA.replace("down", "up");
         assert_eq!(role(&up), Role::Replica { link_up: true, synced_once: true });
         assert_eq!(role("role:master\r\n"), Role::Master);
+    }
+
+    #[test]
+    fn replicas_are_where_they_have_a_link() {
+        let info = "role:master\r\nconnected_slaves:2\r\n\
+                    slave0:ip=10.0.0.4,port=6379,state=online,offset=9,lag=0,type=main-channel\r\n\
+                    slave1:ip=fd00::4,port=7000,state=wait_bgsave,offset=0,lag=0\r\n\
+                    slaves_waiting_psync:1\r\nslave2:ip=name,port=1\r\n";
+        let expected = ["10.0.0.4:6379", "[fd00::4]:7000"].map(|at| at.parse().unwrap());
+        assert_eq!(replicas(info), expected);
+        assert_eq!(replicas(REPLICA), []);
     }
 
     #[test]

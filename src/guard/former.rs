@@ -28,7 +28,10 @@ pub const FIRST_LOOK: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     ip: IpAddr,
-    ports: BTreeSet<u16>,
+    /// For clients; 0: none.
+    ports: [u16; 4],
+    /// Those among them that lead here from every node, whichever one is announced.
+    everywhere: [u16; 2],
 }
 
 impl Place {
@@ -40,12 +43,23 @@ impl Place {
             Some(ip) => ip.parse().ok()?,
             None => pod_ip,
         };
-        let ports = [server.port, server.tls_port, announce.port, announce.tls_port];
-        Some(Place { ip, ports: ports.into_iter().filter(|port| *port != 0).collect() })
+        let own = [server.port, server.tls_port];
+        let [port, tls_port] = [announce.port, announce.tls_port];
+        let of_nodes = |port| if ip == pod_ip || own.contains(&port) { 0 } else { port };
+        let everywhere = [port, tls_port].map(of_nodes);
+        Some(Place { ip, ports: [own[0], own[1], port, tls_port], everywhere })
     }
 
-    fn is(&self, at: Option<SocketAddr>) -> bool {
-        at.is_some_and(|at| at.ip() == self.ip && self.ports.contains(&at.port()))
+    /// Whether this address, which is in this table or copied from by its server, is the own one. A port
+    /// of nodes is one pod's; a port that several nodes of a table have is no such port.
+    fn is(&self, at: Option<SocketAddr>, table: &Table) -> bool {
+        at.is_some_and(|at| {
+            let port = at.port();
+            let same = |node: &&Node| client_address(node).is_some_and(|at| at.port() == port);
+            let is_single = || table.nodes().filter(same).count() < 2;
+            at.ip() == self.ip && self.ports.contains(&port)
+                || self.everywhere.contains(&port) && is_single()
+        })
     }
 }
 
@@ -66,9 +80,10 @@ fn reports(seen: &Seen) -> impl Iterator<Item = (SocketAddr, &Report)> {
 /// The masters with slots that this server looks for at our address: by its table, or, being a
 /// replica, by its replication, which keeps to an address that the table has dropped already.
 fn masters_at<'a>(place: &Place, report: &'a Report) -> impl Iterator<Item = &'a Node> {
-    let own = report.table.me().master.filter(|_| place.is(report.follows));
-    report.table.others().iter().filter(move |node| {
-        let here = place.is(client_address(node)) || own == Some(node.id);
+    let table = &report.table;
+    let own = table.me().master.filter(|_| place.is(report.follows, table));
+    table.others().iter().filter(move |node| {
+        let here = place.is(client_address(node), table) || own == Some(node.id);
         here && node.flags.master && !node.slots.is_empty()
     })
 }
@@ -76,8 +91,9 @@ fn masters_at<'a>(place: &Place, report: &'a Report) -> impl Iterator<Item = &'a
 /// The step that is due for one master which was at our address.
 fn instead_of(id: NodeId, place: &Place, seen: &Seen, moment: Moment) -> Step {
     if reports(seen).any(|(_, report)| report.table.id() == id) {
-        let follows =
-            |report: &Report| report.table.me().master == Some(id) && place.is(report.follows);
+        let follows = |report: &Report| {
+            report.table.me().master == Some(id) && place.is(report.follows, &report.table)
+        };
         let waits = reports(seen).any(|(_, report)| follows(report));
         return if waits && moment.waited < SILENCE_BOUND {
             Step::Wait(Wait::Elsewhere(id))

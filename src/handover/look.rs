@@ -37,6 +37,8 @@ pub struct Look {
     own: Observer,
     /// The own server announces that it is not to be elected, or has refused to.
     is_announced: bool,
+    /// Servers tell clients other addresses than each other.
+    is_told_to_clients: bool,
     peers: Peers,
 }
 
@@ -88,7 +90,13 @@ impl Look {
     ) -> Look {
         let (cluster, info) = (server.word("CLUSTER"), server.word("INFO"));
         let own = Observer::new(server, dialer.clone(), own_ip, None).over(own);
-        Look { own, is_announced: false, peers: Peers { dialer, cluster, info } }
+        let is_told_to_clients = server.announce.to_clients;
+        Look {
+            own,
+            is_announced: false,
+            is_told_to_clients,
+            peers: Peers { dialer, cluster, info },
+        }
     }
 
     /// The own server and, where it serves slots, all of its replicas at once.
@@ -100,8 +108,13 @@ impl Look {
         self.announce().await;
         let (mut replicas, mut connections) = (Vec::new(), Connections::new());
         if !own.me().slots.is_empty() {
+            // The table has addresses for clients, which may lead nowhere from here.
+            let linked = match self.is_told_to_clients {
+                true => replies::replicas(&self.own.info_own("replication").await?),
+                false => Vec::new(),
+            };
             let peers = &self.peers;
-            let asked = candidates(&own).map(|node| peers.ask_replica(node));
+            let asked = candidates(&own).map(|node| peers.ask_replica(node, &linked));
             let mut asked: FuturesUnordered<_> = asked.collect();
             while let Some((mut reply, connection)) = asked.next().await {
                 if let Ok(said) = &mut reply.answer {
@@ -167,11 +180,15 @@ async fn until_replica(own: &mut Observer) {
 }
 
 impl Peers {
-    async fn ask_replica(&self, node: &Node) -> (Reply, Option<Connection>) {
-        let answer = match client_address(node) {
-            None => Err(Failure::Ours("has no address".to_owned())),
-            Some(at) => self.ask(at).await,
-        };
+    /// Asks a replica, which is at one of these addresses or where the table has it.
+    async fn ask_replica(&self, node: &Node, linked: &[SocketAddr]) -> (Reply, Option<Connection>) {
+        let mut answer = Err(Failure::Ours("has no address".to_owned()));
+        for at in linked.iter().copied().chain(client_address(node)) {
+            answer = self.ask(at).await;
+            if answer.as_ref().is_ok_and(|(said, _)| said.table.id() == node.id) {
+                break;
+            }
+        }
         let (answer, connection) = match answer {
             Ok((said, connection)) => (Ok(said), Some(connection)),
             Err(failure) => (Err(failure), None),

@@ -29,7 +29,9 @@ impl fmt::Display for Answer {
             Answer::Busy => f.write_str("BUSY"),
             Answer::MasterDown => f.write_str("MASTERDOWN"),
             Answer::MaxClients => f.write_str("max number of clients reached"),
-            Answer::HungUp => f.write_str("by closing the connection"),
+            Answer::HungUp => {
+                f.write_str("by closing the connection, as one that is full or speaks TLS only")
+            }
             Answer::NoTls(why) => write!(f, "without TLS: {why}"),
             Answer::Refused(line) | Answer::Other(line) | Answer::Strange(line) => {
                 f.write_str(line)

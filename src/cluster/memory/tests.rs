@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::model::{Discovery, Own, Peer, Replication, Report, Table};
+use crate::cluster::model::{Announced, Discovery, Own, Peer, Replication, Report, Table};
 use crate::cluster::peers::table;
 use crate::cluster::replies::Stream;
 use crate::health::Role;
@@ -50,7 +50,7 @@ pub(in crate::cluster) fn view(link_up: bool, host: &str, stream: &str, is_there
         },
         discovery: Discovery::Done,
         peers: if is_there { vec![master] } else { Vec::new() },
-        for_clients: false,
+        announced: Announced::Nothing,
         past: Past::default(),
         refused: None,
     }

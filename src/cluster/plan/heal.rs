@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::cluster::model::{Pod, View, is_healthy, is_up, literal_ip};
+use crate::cluster::model::{Announced, Pod, View, is_healthy, is_up, literal_ip};
 use crate::health::Role;
 use crate::nodes_conf::{Node, NodeId};
 
@@ -24,10 +24,7 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
             continue;
         }
         let why = if has_moved(view, line, at, pod.table.me())
-            || pod
-                .table
-                .find(own.id())
-                .is_none_or(|me| sees_us_elsewhere(me, settings.ip, own.me()))
+            || pod.table.find(own.id()).is_none_or(|me| sees_us_elsewhere(view, me, settings.ip))
         {
             Meet::Moved
         } else if is_outdated(view, pod) {
@@ -52,22 +49,18 @@ pub(super) fn plan(view: &View, settings: &Settings, plan: &mut Plan) {
     }
 }
 
-/// The step that meets a pod where it answered: at the address that it announces, if it did so there.
+/// The step that meets a pod at its own address, where it answered. What it announces comes with its first
+/// ping; a port that leads there may lead its bus to somebody else, whom nobody has asked.
 pub(super) fn meet(view: &View, pod: Pod<'_>, asked_at: SocketAddr, why: Meet) -> Step {
     let address = &pod.table.me().address;
-    let announced_at = announced_at(view, pod);
-    let asked_at = announced_at.unwrap_or(asked_at);
-    // The port that the server itself names is the one that the cluster uses there (TLS or not).
-    let is_named = announced_at.is_some() && address.port != 0;
-    let port = if is_named { address.port } else { asked_at.port() };
+    let (port, bus_port) = match view.announced {
+        // The port that the server itself names is the one that the cluster uses (TLS or not).
+        Announced::Nothing if address.port != 0 => (address.port, address.bus_port),
+        Announced::Nothing | Announced::ToClients => (asked_at.port(), address.bus_port),
+        Announced::ToAll { bus_port } => (asked_at.port(), bus_port),
+    };
     let at = SocketAddr::new(asked_at.ip(), port);
-    Step::Meet { id: pod.id(), asked_at, at, bus_port: address.bus_port, why }
-}
-
-/// Where a pod answered at the address that it says it has.
-pub(super) fn announced_at(view: &View, pod: Pod<'_>) -> Option<SocketAddr> {
-    let said = literal_ip(pod.table.me()).filter(|_| !view.for_clients)?;
-    view.places().find(|(at, id)| (at.ip(), *id) == (said, pod.id())).map(|(at, _)| at)
+    Step::Meet { id: pod.id(), asked_at, at, bus_port, why }
 }
 
 fn is_double(view: &View, pod: Pod<'_>) -> bool {
@@ -103,21 +96,23 @@ fn is_elsewhere(view: &View, settings: &Settings, pod: Pod<'_>) -> bool {
 /// (`nodeUpdateAddressIfNeeded` returns early where the address is the same).
 fn has_moved(view: &View, line: &Node, at: SocketAddr, said: &Node) -> bool {
     let same_port = line.address.bus_port == said.address.bus_port;
-    let elsewhere = view.for_clients || !same_port || !is_at(view, line.id, literal_ip(line));
+    let to_clients = view.announced == Announced::ToClients;
+    let elsewhere = to_clients || !same_port || !is_at(view, line.id, literal_ip(line));
     let outdated = literal_ip(line) != Some(at.ip()) && literal_ip(line) != literal_ip(said);
     line.flags.noaddr || outdated || (!is_healthy(line) && elsewhere)
 }
 
 /// Whether this id answered at this address, at whichever port.
-fn is_at(view: &View, id: NodeId, ip: Option<IpAddr>) -> bool {
+pub(super) fn is_at(view: &View, id: NodeId, ip: Option<IpAddr>) -> bool {
     view.places().any(|(at, found)| (Some(at.ip()), found) == (ip, id))
 }
 
 /// The same of what it says of us.
-fn sees_us_elsewhere(me: &Node, ip: Option<IpAddr>, said: &Node) -> bool {
+fn sees_us_elsewhere(view: &View, me: &Node, ip: Option<IpAddr>) -> bool {
     let elsewhere = ip.is_some() && literal_ip(me) != ip;
-    let outdated = elsewhere && literal_ip(me) != literal_ip(said);
-    me.flags.noaddr || outdated || (!is_healthy(me) && elsewhere)
+    let outdated = elsewhere && literal_ip(me) != literal_ip(view.own.table.me());
+    let lost = view.announced == Announced::Nothing && elsewhere && !is_healthy(me);
+    me.flags.noaddr || outdated || lost
 }
 
 /// It has not heard of our slots, or knows us in a role that we do not have. Gossip would tell it
@@ -151,7 +146,7 @@ fn master_above(view: &View) -> Option<NodeId> {
 fn moved_master(view: &View) -> Option<NodeId> {
     let own = &view.own;
     // Those servers follow, and where to is not in the table.
-    if view.for_clients {
+    if view.announced == Announced::ToClients {
         return None;
     }
     let Role::Replica { link_up, .. } = own.replication.role else { return None };

@@ -245,9 +245,9 @@ impl fmt::Display for Reason {
             ),
             Reason::Announces(at) => write!(
                 f,
-                "it announces {at}, where it does not answer this pod; the other servers look for it \
-                 there: check what leads there, for this port and for the bus's, also while the pod is \
-                 not ready"
+                "it announces {at}, where it does not answer this pod or its server; the other servers \
+                 look for it there: check what leads there, for this port and for the bus's, also while \
+                 the pod is not ready"
             ),
             Reason::Stranger(id) => {
                 write!(f, "it knows {id}, which none of the pods answers as")

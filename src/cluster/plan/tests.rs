@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
-use crate::cluster::model::{Own, Past, Peer, Replication, Report, Table, seat_range};
+use crate::cluster::model::{Announced, Own, Past, Peer, Replication, Report, Table, seat_range};
 use crate::cluster::replies::Stream;
 use crate::health::{Answer, Role};
 use crate::nodes_conf::{Address, Flags, NOWHERE, Node};
@@ -200,7 +200,7 @@ fn scene(text: &str) -> View {
         },
         discovery: Discovery::Done,
         peers,
-        for_clients: false,
+        announced: Announced::Nothing,
         past: Past::default(),
         refused: None,
     }

@@ -46,6 +46,13 @@ impl ServerConfig {
         Ports { tls, asked, other }
     }
 
+    /// The port of the bus: `cluster-port`, or 10000 more than that for clients, by TLS where the bus
+    /// speaks it (`defaultClientPort` in `src/cluster.h`).
+    pub fn bus_port(&self) -> u16 {
+        let client = if self.tls.cluster { self.tls_port } else { self.port };
+        if self.cluster_port == 0 { client.saturating_add(10_000) } else { self.cluster_port }
+    }
+
     /// Every way to reach the server from its own pod, in the order to try: the port that
     /// [`ServerConfig::ports`] says, the other one, the UNIX socket; of each port loopback first,
     /// since protected mode takes no other address. Names in `bind` other than `localhost` are

@@ -15,7 +15,7 @@ fn at(letter: char) -> SocketAddr {
 }
 
 fn place() -> Place {
-    Place { ip: at('a').ip(), ports: BTreeSet::from([7000]) }
+    Place { ip: at('a').ip(), ports: [7000, 0, 0, 0], everywhere: [0; 2] }
 }
 
 const CLUSTER: [&str; 4] = ["a master 3 0-99", "b slave 3", "d master 1 100-199", "e master 2 200"];
@@ -144,4 +144,30 @@ fn silence_is_waited_for_a_moment_and_a_server_that_loads_until_it_says_who_it_i
     plans(&nameless, 2, Step::Start(Start::Nobody));
     let loads = seen(vec![fails('b', Failure::Said(Answer::Loading))]);
     plans(&loads, 3600, Step::Wait(Wait::Unclear { at: at('b'), answer: Answer::Loading }));
+}
+
+#[test]
+fn port_of_nodes_is_the_own_place_on_every_node_unless_others_have_it_too() {
+    let mut server = ServerConfig::defaults("/".as_ref());
+    server.announce.ip = Some("192.0.2.1".to_owned());
+    server.announce.port = 30000;
+    let place = Place::of(&server, at('a').ip()).expect("an address");
+    let table = |other: u16| {
+        let line = |letter: char, own: &str, place: &str| {
+            format!("{} {place}@1 {own}master - 0 0 1 connected\n", id(letter))
+        };
+        let text = line('b', "myself,", "192.0.2.2:30001")
+            + &line('a', "", "192.0.2.2:30000")
+            + &line('d', "", &format!("192.0.2.3:{other}"));
+        Table::new(parse_reply(text.as_bytes()).unwrap()).unwrap()
+    };
+    let is = |at: &str, other: u16| place.is(at.parse().ok(), &table(other));
+    assert!(is("192.0.2.1:30000", 30002) && is("192.0.2.1:6379", 30002));
+    assert!(is("192.0.2.2:30000", 30002) && !is("192.0.2.2:30001", 30002));
+    assert!(!is("192.0.2.2:30000", 30000) && is("192.0.2.1:30000", 30000));
+    assert!(!is("192.0.2.2:6379", 30002));
+    // It announces its own address, with a port that all pods may have.
+    server.announce.ip = Some(at('a').ip().to_string());
+    let place = Place::of(&server, at('a').ip()).expect("an address");
+    assert!(!place.is("192.0.2.2:30000".parse().ok(), &table(30002)));
 }

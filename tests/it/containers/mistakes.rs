@@ -266,7 +266,7 @@ fn pods_with_wrong_secrets_say_which_touch_no_other_and_heal_without_a_restart()
         made_wrong(&mut set, &base, &["0 of the 3 masters answer"], |set| {
             // It is told nothing, and the servers say of whom they have refused.
             let log = set.pods[&5].container.log();
-            assert!(log.contains("that address answers by closing the connection"), "{log}");
+            assert!(log.contains("that address answers by closing the connection, as one that is full or speaks TLS only"), "{log}");
             let log = set.pods[&0].container.log();
             assert!(log.contains("wrong version number"), "{version}: {log}");
             set.replace(5);

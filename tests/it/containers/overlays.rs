@@ -1,11 +1,10 @@
 //! The overlays, each applied to containers.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use crate::manifests::{block, of_a_reader, own};
+use crate::manifests::{block, make_secret, of_a_reader, own};
 use crate::support::engine::{Network, versions};
 use crate::support::left_out::left_out;
 use crate::support::pod::Known;
@@ -79,14 +78,11 @@ fn ipv6_cluster_forms_and_comes_back_on_new_addresses() {
 }
 
 #[test]
-fn clients_from_outside_are_sent_to_the_names_of_the_documents_command() {
-    let page = std::fs::read_to_string(own("docs/external-access.md")).expect("it is there");
-    let (_, block) = page.split_once("```yaml\n").expect("it has a block");
-    let (block, _) = block.split_once("```").expect("the block ends");
-    let block: BTreeMap<String, Vec<String>> = serde_saphyr::from_str(block).expect("YAML");
-    each("k8s", Network::new, |mut set| {
-        set.rendered.container_mut().command.clone_from(&block["command"]);
-        let set = formed(set);
+fn clients_from_outside_are_sent_to_the_names_of_the_documents() {
+    let (rendered, _) = of_the_page("Names: what works best", "k8s", &[]);
+    each_version(&versions(), |version| {
+        let Some(rendered) = &rendered else { return };
+        let set = formed(Set::new(rendered.clone(), version, Network::new()));
         // One of two keys is not here, whoever is asked.
         let pod = &set.pods[&0];
         let moved = ["a", "b", "c"].map(|key| pod.ask(&["EXISTS", key])).into_iter();
@@ -108,39 +104,57 @@ fn blocks_below(heading: &str) -> Vec<Value> {
     yaml.map(|yaml| serde_saphyr::from_str(yaml).expect("YAML")).collect()
 }
 
-/// The set that a page's patch makes of the base, on nodes whose ports are those of the page's Service.
-fn behind_node_ports(heading: &str, announced: fn(IpAddr, usize) -> Known, newest: bool) {
+/// The set that the page's patch below this heading makes of an overlay with these Secrets, and the ports of
+/// the first pod's Service.
+fn of_the_page(heading: &str, overlay: &str, secrets: &[&str]) -> (Option<Rendered>, Value) {
     let blocks = blocks_below(heading);
     let mut kustomization = blocks[0].clone();
-    kustomization["resources"] = json!(["../rejoin/k8s"]);
-    let Some(yaml) = of_a_reader(&kustomization.to_string()) else { return };
-    let rendered = Rendered::read(heading, &yaml);
+    kustomization["resources"] = json!([format!("../rejoin/{overlay}")]);
     let ports = blocks[1]["spec"]["ports"].as_array().expect("the Service has ports");
-    let node_ports: Vec<&Value> = ports.iter().map(|port| &port["nodePort"]).collect();
-    let expected = if newest { vec![30000] } else { vec![30000, 30100] };
-    assert_eq!(json!(node_ports), json!(expected));
-    let versions: Vec<String> =
-        versions().into_iter().filter(|version| !newest || version == "valkey-9.1").collect();
-    if versions.is_empty() {
-        left_out("ports of nodes that only clients are told of: no Valkey 9.1");
+    let ports = ports.iter().map(|port| port["nodePort"].clone()).collect();
+    let yaml = of_a_reader(&kustomization.to_string());
+    let mut rendered = yaml.map(|yaml| Rendered::read(heading, &yaml));
+    for of in secrets {
+        rendered =
+            rendered.zip(make_secret(of)).map(|(rendered, yaml)| rendered.with_secret(&yaml));
     }
-    each_version(&versions, |version| {
-        let mut set = Set::new(rendered.clone(), version, Network::new());
-        set.announced = Some(announced);
-        lives(formed(set));
-    });
+    (rendered, ports)
+}
+
+/// It forms on nodes, and does what every set can.
+fn lives_on_nodes(
+    rendered: Option<Rendered>,
+    version: &str,
+    announced: fn(IpAddr, usize) -> Known,
+) {
+    let Some(rendered) = rendered else { return };
+    let mut set = Set::new(rendered, version, Network::new());
+    set.announced = Some(announced);
+    lives(formed(set));
 }
 
 #[test]
 fn clients_from_outside_are_sent_to_ports_of_nodes_and_servers_too() {
-    let announced = |node, ordinal| Known::At(place(node, ordinal));
-    behind_node_ports("Ports of nodes, told to everybody", announced, false);
+    let heading = "Ports of nodes, told to everybody";
+    let (rendered, ports) = of_the_page(heading, "k8s/overlays/locked-down", &["tls", "auth"]);
+    assert_eq!(ports, json!([30000, 30100]));
+    each_version(&versions(), |version| {
+        let announced = |node, ordinal| Known::At(place(node, ordinal));
+        lives_on_nodes(rendered.clone(), version, announced);
+    });
 }
 
 #[test]
 fn clients_from_outside_are_sent_to_ports_of_nodes() {
-    let announced = |node, ordinal| Known::ToClients(place(node, ordinal));
-    behind_node_ports("Ports of nodes, told to clients only", announced, true);
+    let (rendered, ports) = of_the_page("Ports of nodes, told to clients only", "k8s", &[]);
+    assert_eq!(ports, json!([30000]));
+    match versions().iter().find(|version| *version == "valkey-9.1") {
+        None => left_out("ports of nodes that only clients are told of: no Valkey 9.1"),
+        Some(version) => {
+            let announced = |node, ordinal| Known::ToClients(place(node, ordinal));
+            lives_on_nodes(rendered, version, announced);
+        }
+    }
 }
 
 /// Where the page has clients of a pod sent.

@@ -14,7 +14,7 @@ use crate::support::server::{Server, any_server, servers};
 use crate::support::wait::wait_ok;
 
 use super::{
-    LIMIT, forget_spares, in_every_version, lose_volume, recipe, wait_all_ready, wait_held,
+    LIMIT, forget_spares, held, in_every_version, lose_volume, recipe, wait_all_ready, wait_held,
     wait_nothing_held,
 };
 
@@ -43,15 +43,17 @@ impl Ports {
                 // Where the port cannot be chosen, no two pods share a node.
                 Whom::Clients => announce_to_clients(pod, fleet.nodes[6 * nth + pod.ordinal]),
             }
-            open.push(forwards(pod));
+        }
+        for pod in &fleet.pods {
+            open.push(forwards(pod, &fleet.nodes));
         }
         Self(open)
     }
 
     /// Has the ports of a pod lead to where it is now.
-    fn follow(&mut self, pod: &Pod) {
+    fn follow(&mut self, pod: &Pod, nodes: &[IpAddr]) {
         self.0[pod.ordinal].clear();
-        self.0[pod.ordinal] = forwards(pod);
+        self.0[pod.ordinal] = forwards(pod, nodes);
     }
 }
 
@@ -94,14 +96,23 @@ fn place(pod: &Pod) -> SocketAddr {
     }
 }
 
-fn forwards(pod: &Pod) -> Vec<Forward> {
-    let place = place(pod);
-    let to = |port: u16, own: u16| Forward::start((place.ip(), port).into(), (pod.ip, own).into());
-    let mut open = vec![to(place.port(), PORT)];
-    if matches!(pod.known, Known::At(_)) {
-        open.push(to(node_ports(pod)[1], BUS_PORT));
+/// Opens the ports that lead to a pod: what everybody is told of on each node, as Kubernetes does, and what
+/// clients are told of on its own.
+fn forwards(pod: &Pod, nodes: &[IpAddr]) -> Vec<Forward> {
+    let to = |from: IpAddr, port: u16, own: u16| {
+        Forward::start((from, port).into(), (pod.ip, own).into())
+    };
+    match pod.known {
+        Known::AsItIs => Vec::new(),
+        Known::ToClients(at) => vec![to(at.ip(), at.port(), PORT)],
+        Known::At(_) => {
+            let [port, bus_port] = node_ports(pod);
+            nodes[..2]
+                .iter()
+                .flat_map(|ip| [to(*ip, port, PORT), to(*ip, bus_port, BUS_PORT)])
+                .collect()
+        }
     }
-    open
 }
 
 fn on_nodes(recipe: &Recipe, whom: Whom) -> (Fleet, Ports) {
@@ -155,7 +166,7 @@ fn forms_heals_and_hands_over(recipe: &Recipe, whom: Whom) {
     assert!(log.contains(" has taken over: "), "{}: {log}", recipe.server.name);
     fleet.swap_address(master);
     forget_spares(&mut fleet);
-    ports.follow(&fleet.pods[master]);
+    ports.follow(&fleet.pods[master], &fleet.nodes);
     fleet.start_all();
     wait_well(&fleet);
     assert_keys(&fleet);
@@ -168,19 +179,43 @@ fn forms_heals_and_hands_over(recipe: &Recipe, whom: Whom) {
     assert_keys(&fleet);
 }
 
-/// The only master loses its volume, and comes back where it was before anybody has missed it.
+/// The only master loses its volume and is back, on another node, before anybody has missed it.
 fn lost_master_is_replaced(recipe: &Recipe, whom: Whom) {
-    let (mut fleet, _ports) = on_nodes(recipe, whom);
+    let (mut fleet, mut ports) = on_nodes(recipe, whom);
     fleet.start_all();
     wait_well(&fleet);
     write_keys(&fleet);
     let master = fleet.pods.iter().position(|pod| pod.view().unwrap().me().is("master"));
-    let master = &mut fleet.pods[master.expect("a cluster has masters")];
-    master.kill();
-    lose_volume(master);
-    master.start();
+    let (lost, nodes) = (master.expect("a cluster has masters"), fleet.nodes.clone());
+    let pod = &mut fleet.pods[lost];
+    pod.kill();
+    lose_volume(pod);
+    match whom {
+        Whom::Everybody => announce(pod, nodes[usize::from(place(pod).ip() == nodes[0])]),
+        Whom::Clients => announce_to_clients(pod, nodes[11]),
+    }
+    ports.follow(pod, &nodes);
+    pod.start();
     wait_well(&fleet);
+    assert!(fleet.pods[lost].view().unwrap().me().is("slave"), "{}", recipe.server.name);
     assert_keys(&fleet);
+}
+
+/// Where clients are sent need not be reached from inside.
+fn needs_no_ports(recipe: &Recipe) {
+    let (mut fleet, ports) = on_nodes(recipe, Whom::Clients);
+    drop(ports);
+    fleet.start_all();
+    wait_well(&fleet);
+    let master = fleet.pods.iter().position(|pod| pod.view().unwrap().me().is("master"));
+    let master = master.expect("a cluster has masters");
+    fleet.pods[master].stop();
+    let log = fleet.pods[master].log();
+    assert!(log.contains(" has taken over: "), "{}: {log}", recipe.server.name);
+    fleet.swap_address(master);
+    forget_spares(&mut fleet);
+    fleet.start_all();
+    wait_well(&fleet);
 }
 
 #[test]
@@ -205,6 +240,7 @@ fn cluster_that_tells_only_clients_of_ports_of_nodes_forms_heals_and_hands_over(
         // The options for ports by TLS are others.
         forms_heals_and_hands_over(&recipe(&server, 3).open(), Whom::Clients);
         lost_master_is_replaced(&recipe(&server, 1).open(), Whom::Clients);
+        needs_no_ports(&recipe(&server, 1).open());
     }
 }
 
@@ -230,6 +266,29 @@ fn port_that_leads_nowhere_is_held_until_it_is_opened() {
 }
 
 #[test]
+fn port_of_a_bus_that_leads_nowhere_is_held_until_it_is_opened() {
+    let (mut fleet, mut ports) = on_nodes(&recipe(&any_server(), 1), Whom::Everybody);
+    for pod in &fleet.pods {
+        let [_, bus_port] = node_ports(pod);
+        ports.0[pod.ordinal].retain(|port| port.from.port() != bus_port);
+    }
+    fleet.start_all();
+    // Both ends do not always know: one may have a link, over which it heard of no address yet.
+    wait_ok(LIMIT, "either to hold it", || {
+        let kinds = [held(&fleet.pods[0])?, held(&fleet.pods[1])?].concat();
+        if kinds.contains(&"announced_unreachable".to_owned()) {
+            Ok(())
+        } else {
+            Err(format!("{kinds:?}"))
+        }
+    });
+    for pod in &fleet.pods {
+        ports.follow(pod, &fleet.nodes);
+    }
+    wait_well(&fleet);
+}
+
+#[test]
 fn two_servers_with_one_id_are_held_although_each_has_a_port() {
     let (mut fleet, _ports) = on_nodes(&recipe(&any_server(), 1), Whom::Everybody);
     fleet.start_all();
@@ -238,8 +297,8 @@ fn two_servers_with_one_id_are_held_although_each_has_a_port() {
     let mut copy = Pod::new(Program::Bare, &any_server(), fleet.dir(), 77, fleet.spare[1]);
     copy.conf = fleet.pods[1].conf.clone();
     copy.access = fleet.pods[1].access.clone();
-    announce(&mut copy, fleet.nodes[2]);
-    let _ports_of_copy = forwards(&copy);
+    announce(&mut copy, fleet.nodes[0]);
+    let _ports_of_copy = forwards(&copy, &fleet.nodes);
     let nodes_conf = |pod: &Pod| pod.data().join("nodes.conf");
     fs::copy(nodes_conf(&fleet.pods[1]), nodes_conf(&copy)).expect("it is ours");
     copy.start();

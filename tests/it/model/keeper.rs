@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rejoin::cluster::memory::Memory;
 use rejoin::cluster::model::{
-    Discovery, Own, Past, Peer, Replication, Report, Table, View, seat_range,
+    Announced, Discovery, Own, Past, Peer, Replication, Report, Table, View, seat_range,
 };
 use rejoin::cluster::plan::{Plan, Settings, Step, home};
 use rejoin::cluster::replies::Stream;
@@ -243,7 +243,7 @@ impl World {
             own: self.own(at),
             discovery,
             peers: peers.collect(),
-            for_clients: false,
+            announced: Announced::Nothing,
             past: Past::default(),
             refused: None,
         }

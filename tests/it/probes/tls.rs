@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 use super::refusing::wait_refused;
-use super::{WELL, hold, open_alone as alone, wait_says};
+use super::{LIMIT, WELL, hold, open_alone as alone, wait_says};
 use crate::support::fleet::Fleet;
 use crate::support::left_out::left_out;
 use crate::support::pod::{PORT, Pod};
 use crate::support::process::run;
 use crate::support::server::any_server;
+use crate::support::wait::wait_ok;
 
 /// Makes `ca.crt`, and `server.crt` with `server.key`, or says what is missing for it.
 fn certificates(dir: &Path) -> Result<(), String> {
@@ -92,6 +93,10 @@ fn server_with_a_certificate_that_we_do_not_trust_is_alive_but_not_ready() {
     fs::remove_file(fleet.dir().join("ca.crt")).unwrap();
     let why = "the server could not be asked: cannot use ";
     wait_says(pod, [&format!("live: {why}"), &format!("not ready: {why}"), "started: "]);
+    // Another reason than that before, which lasts.
+    wait_ok(LIMIT, "the log to say so", || {
+        if pod.log().contains(&format!("not ready: {why}")) { Ok(()) } else { Err(pod.log()) }
+    });
     fs::write(fleet.dir().join("ca.crt"), kept).unwrap();
     wait_says(pod, WELL);
 }

@@ -15,7 +15,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// there by then last as long as their ends.
 #[derive(Debug)]
 pub struct Forward {
-    from: SocketAddr,
+    /// Where it listens.
+    pub from: SocketAddr,
     ended: Arc<AtomicBool>,
     listens: Option<JoinHandle<()>>,
 }

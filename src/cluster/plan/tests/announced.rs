@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// The port of the bus, as no table has it.
+const BUS_PORT: u16 = 17000;
+
+const TO_ALL: Announced = Announced::ToAll { bus_port: BUS_PORT };
+
 /// What node 1 announces in these scenes.
 fn natted(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), port)
@@ -9,9 +14,11 @@ fn natted(port: u16) -> SocketAddr {
 
 /// Pod 0, and its replica 1, which it knows as this; 1 says of itself that it is at 192.0.2.1.
 fn announces(sees: &str) -> View {
-    scene(&format!(
+    let mut view = scene(&format!(
         "0 epoch=1 slots=0-16383 knows=1 sees=1:{sees}\n1 epoch=1 of=0 knows=0 sees=1:natted"
-    ))
+    ));
+    view.announced = TO_ALL;
+    view
 }
 
 /// The same, where 1 was asked there, too, and answered.
@@ -25,40 +32,36 @@ fn healed(view: &View) -> Plan {
     Plan::new(view, &settings)
 }
 
-fn meet_there(why: Meet) -> Step {
-    let at = natted(6379);
-    Step::Meet { id: id(1), asked_at: at, at, bus_port: 16379, why }
+/// The step that meets 1 at its own address and ports.
+fn meet_at_its_own(why: Meet) -> Step {
+    let at = at(1);
+    Step::Meet { id: id(1), asked_at: at, at, bus_port: BUS_PORT, why }
 }
 
 #[test]
-fn member_that_has_moved_is_met_at_the_address_that_it_announces() {
+fn member_that_has_moved_is_met_at_its_own_address_where_the_bus_is_its_own() {
     let plan = healed(&answers_there(announces("moved"), 6379));
-    assert_eq!((plan.steps, plan.held), (vec![meet_there(Meet::Moved)], vec![]));
+    assert_eq!((plan.steps, plan.held), (vec![meet_at_its_own(Meet::Moved)], vec![]));
 }
 
 #[test]
-fn pod_is_met_for_the_first_time_at_the_address_that_it_announces() {
-    let joins = |view: &View| {
-        let steps = plan_of(view).steps;
-        steps.into_iter().find(|step| matches!(step, Step::Meet { .. }))
-    };
+fn pod_is_met_for_the_first_time_at_its_own_address() {
     let fresh = "0 epoch=1\n1 epoch=2 sees=1:natted\n2 epoch=3\n3 epoch=4\n4 epoch=5\n5 epoch=6";
     let mut view = scene(fresh);
-    assert_eq!(joins(&view), Some(join(1)));
-    view = answers_there(view, 6379);
-    assert_eq!(joins(&view), Some(meet_there(Meet::Join)));
+    view.announced = TO_ALL;
+    let steps = plan_of(&answers_there(view, 6379)).steps;
+    let met =
+        steps.into_iter().find(|step| matches!(step, Step::Meet { id: met, .. } if *met == id(1)));
+    assert_eq!(met, Some(meet_at_its_own(Meet::Join)));
 }
 
 #[test]
-fn port_that_was_asked_need_not_be_the_one_that_is_announced() {
-    let mut view = answers_there(announces("moved"), 7443);
+fn ports_that_clients_are_told_are_not_met() {
+    let mut view = announces("moved");
+    view.announced = Announced::ToClients;
     let Ok(report) = &mut view.peers[0].answer else { panic!("it answers") };
-    report.table = report.table.with_line(id(1), |me| {
-        (me.address.port, me.address.bus_port) = (30001, 31001);
-    });
-    let (asked_at, at) = (natted(7443), natted(30001));
-    let step = Step::Meet { id: id(1), asked_at, at, bus_port: 31001, why: Meet::Moved };
-    assert_eq!(healed(&view).steps, [step]);
+    report.table = report.table.with_line(id(1), |me| me.address.port = 30001);
+    assert_eq!(healed(&view).steps, [meet(1, Meet::Moved)]);
 }
 
 #[test]
@@ -67,7 +70,7 @@ fn broken_link_to_where_a_pod_answers_is_left_to_the_server() {
     view.own.table = view.own.table.with_line(id(1), |line| line.connected = false);
     assert_eq!(healed(&view).steps, []);
     view.peers.pop();
-    assert_eq!(healed(&view).steps, [meet(1, Meet::Moved)]);
+    assert_eq!(healed(&view).steps, [meet_at_its_own(Meet::Moved)]);
 }
 
 #[test]
@@ -78,6 +81,17 @@ fn address_that_leads_nowhere_is_held_unless_there_is_a_link_to_it() {
     assert_eq!(held(&announces("moved")), ["announced_unreachable"]);
     assert_eq!(held(&announces("natted")), Vec::<&str>::new());
     assert_eq!(held(&answers_there(announces("moved"), 6379)), Vec::<&str>::new());
+    // Its bus does not.
+    let mut lost = answers_there(announces("natted"), 6379);
+    lost.own.table = lost.own.table.with_line(id(1), |line| line.connected = false);
+    lost.past.unlinked = Duration::from_millis(4900);
+    assert_eq!(held(&lost), Vec::<&str>::new());
+    lost.past.unlinked = Duration::from_secs(5);
+    assert_eq!(held(&lost), ["announced_unreachable"]);
+    // It is known by an old address, as a server that nobody has set this for.
+    let mut plain = announces("moved");
+    plain.announced = Announced::Nothing;
+    assert_eq!(held(&plain), Vec::<&str>::new());
 }
 
 #[test]
