@@ -98,7 +98,7 @@ impl Named {
     /// A pod, or what stands for one.
     fn is_pod(&self, name: &str) -> bool {
         let Some((set, number)) = name.rsplit_once('-') else { return name == "POD" };
-        self.is_set(set) && (number == "$1" || number.parse::<u8>().is_ok())
+        self.is_set(set) && (["$1", "$n"].contains(&number) || number.parse::<u8>().is_ok())
     }
 
     /// What `kubectl` is asked for is there.
