@@ -18,6 +18,8 @@ SEED =
 SERVER =
 # A part of a test's name: only such tests run.
 FILTER =
+# Anything: the tests of pods run on servers that no Debian has, Redis 6.2 and Valkey 9.0 (needs nextest).
+MORE =
 # Anything: the servers of the tests speak TLS only, and every login has few rights; but for tests that
 # have logins of their own, and those of containers.
 LOCKED =
@@ -43,7 +45,7 @@ demo: setup ## form a cluster of six wrapped servers on this machine, and show w
 	@cargo run --locked --quiet --example demo
 
 test: setup ## run the tests (FILTER=part of a name, LOCKED=1 with TLS and few rights where they can)
-	@REJOIN_TEST_LOCKED=$(LOCKED) scripts/test $(FILTER)
+	@REJOIN_TEST_LOCKED=$(LOCKED) REJOIN_TEST_MORE=$(MORE) scripts/test $(FILTER)
 
 check: setup ## format, clippy, docs; licences, sources, versions and known weaknesses of crates
 	@scripts/setup --checks

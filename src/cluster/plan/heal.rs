@@ -125,16 +125,19 @@ fn is_outdated(view: &View, pod: Pod<'_>) -> bool {
     unheard || own.flags.replica != me.flags.replica || own.master != me.master
 }
 
-/// The master of the own master, as both say: a replica hears of its master's successor from that one's
-/// slots, and where its master has told it first that it is a replica now, nobody owned them any more that
-/// it would follow (`clusterUpdateSlotsConfigWith`, seen on Redis 8.0). It gets the data all the same,
-/// but nobody counts it as a copy of the shard, nor tells it to take over.
+/// The master of the own master, as both say, or where that one is gone, the other and we: a replica hears of
+/// its master's successor from that one's slots, and where its master has told it first that it is a replica
+/// now, nobody owned them any more that it would follow (`clusterUpdateSlotsConfigWith`, seen on Redis 8.0). It
+/// gets the data all the same, but nobody counts it as a copy of the shard, nor tells it to take over.
 fn master_above(view: &View) -> Option<NodeId> {
     let own = &view.own.table;
-    let master = view.pod(own.me().master?)?;
-    let above = view.pod(master.table.me().master?)?;
+    let master = own.me().master?;
+    let said = view.pod(master).map(|pod| pod.table.me().master);
+    let above = view.pod(said.unwrap_or(own.find(master)?.master)?)?;
+    let agrees = || above.table.find(master).is_some_and(|line| line.master == Some(above.id()));
     let known = own.find(above.id()).is_some_and(|line| is_healthy(line) && !line.slots.is_empty());
-    (known && above.table.me().flags.master).then_some(above.id())
+    let is_so = known && above.table.me().flags.master && (said.is_some() || agrees());
+    is_so.then_some(above.id())
 }
 
 /// Redis up to 8.6 leaves a replica on its master's old address where gossip, not a MEET, brought

@@ -226,6 +226,9 @@ fn cluster_behind_ports_of_nodes_forms_heals_and_hands_over() {
 #[test]
 fn cluster_behind_ports_of_nodes_does_so_by_tls() {
     let recipe = Recipe { lock: Lock::Locked, ..recipe(&any_server(), 3) };
+    if !recipe.server.has_tls() {
+        return left_out("ports of nodes by TLS: the server is built without it");
+    }
     forms_heals_and_hands_over(&recipe, Whom::Everybody);
 }
 

@@ -37,6 +37,10 @@ fn certificates(dir: &Path) -> Result<(), String> {
 /// A cluster of one pod with no other port than that of TLS, well; or says what is left out.
 #[track_caller]
 fn well(what: &str) -> Option<Fleet> {
+    if !any_server().has_tls() {
+        left_out(&format!("{what}: the server is built without TLS"));
+        return None;
+    }
     let mut fleet = alone(&any_server());
     let dir = fleet.dir().to_owned();
     if let Err(reason) = certificates(&dir) {

@@ -16,6 +16,10 @@ use crate::support::wait::wait_for;
 #[test]
 fn loading_server_is_alive_and_started_but_not_ready() {
     for server in servers() {
+        if !server.is_at_least((7, 0)) {
+            left_out("a server that loads slowly: CONFIG SET while it does is new in 7.0");
+            continue;
+        }
         let mut fleet = well(&server);
         let pod = &mut fleet.pods[0];
         // About ten seconds at the delay below, in which it answers every third of a second.

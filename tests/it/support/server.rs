@@ -66,6 +66,12 @@ impl Server {
         self.name.split('-').next().unwrap_or_default()
     }
 
+    /// Whether it was built with TLS, by the name of an option.
+    pub fn has_tls(&self) -> bool {
+        let program = fs::read(&self.bin).expect("it can be read");
+        String::from_utf8_lossy(&program).contains("tls-auth-clients")
+    }
+
     /// Whether the version number is at least this one. It holds across kinds up to 7.2, from
     /// which Valkey went its own way.
     pub fn is_at_least(&self, version: (u32, u32)) -> bool {

@@ -50,11 +50,21 @@ const CHAINED: &str = "
 #[test]
 fn replica_of_a_replica_follows_the_master_of_both() {
     let above = Step::Replicate { master: id(4), why: Replicate::Above };
-    assert_eq!(plan(CHAINED).steps, [above]);
+    assert_eq!(plan(CHAINED).steps, [above.clone()]);
     // Not by hearsay.
     let mut view = scene(CHAINED);
     view.peers.retain(|peer| peer.answer.as_ref().is_ok_and(|report| report.table.id() != id(4)));
     assert!(!plan_of(&view).steps.iter().any(|step| matches!(step, Step::Replicate { .. })));
+    // The one between has gone since.
+    let follows = |view: &View| plan_of(view).steps.contains(&above);
+    let mut view = scene(CHAINED);
+    view.peers.retain(|peer| peer.answer.as_ref().is_ok_and(|report| report.table.id() != id(3)));
+    assert!(follows(&view));
+    for peer in &mut view.peers {
+        let report = peer.answer.as_mut().expect("it answers");
+        report.table = report.table.with_line(id(3), |line| line.master = None);
+    }
+    assert!(!follows(&view));
     let mut view = scene(CHAINED);
     view.own.keys = 5;
     assert_eq!(plan_of(&view).steps, []);
