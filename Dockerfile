@@ -6,8 +6,8 @@
 #
 # Nothing here depends on the architecture: for another one, `docker build --platform linux/arm64`
 # takes the base images of that one. The binary is static, so an image of Alpine should do as Debian's
-# does. The tests build on images made from Debian's packages; neither arm64 nor an image of Alpine or
-# of Docker Hub was tried.
+# does. The tests build on images made from Debian's packages; of arm64 the binary was tried and no image,
+# and none of Alpine or of Docker Hub.
 
 # The C library of the builder goes into the binary: glibc, 2.36 or newer for the smallest one.
 ARG BUILDER_IMAGE=rust:1-slim-trixie
