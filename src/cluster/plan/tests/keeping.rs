@@ -50,7 +50,7 @@ const CHAINED: &str = "
 #[test]
 fn replica_of_a_replica_follows_the_master_of_both() {
     let above = Step::Replicate { master: id(4), why: Replicate::Above };
-    assert_eq!(plan(CHAINED).steps, [above.clone()]);
+    assert_eq!(plan(CHAINED).steps, std::slice::from_ref(&above));
     // Not by hearsay.
     let mut view = scene(CHAINED);
     view.peers.retain(|peer| peer.answer.as_ref().is_ok_and(|report| report.table.id() != id(4)));
