@@ -227,8 +227,7 @@ impl Observer {
 
     /// What turns out to be the own server under the own address.
     fn is_own(&self, peer: &Peer, own: NodeId) -> bool {
-        let answers = peer.answer.as_ref().is_ok_and(|report| report.table.id() == own);
-        answers && self.own_ip.is_none_or(|ip| ip == peer.at.ip())
+        alias::id_of(peer) == Some(own) && self.own_ip.is_none_or(|ip| ip == peer.at.ip())
     }
 
     /// The full name of this pod in its Service, once it leads to its address.

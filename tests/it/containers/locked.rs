@@ -14,7 +14,7 @@ use super::cert_manager::Issuer;
 use super::leaks::show_no_secret;
 use super::load::{assert_keys, write_keys};
 use super::set::{PORT, ask};
-use super::{Rendered, Set, come_back, each_version, formed};
+use super::{HANDED_OVER, Rendered, Set, come_back, each_version, formed};
 
 const KEYS: usize = 100;
 const BUS_PORT: u16 = PORT + 10_000;
@@ -43,7 +43,7 @@ pub fn lives(mut set: Set) -> Set {
     let master = set.pods.values().find(|pod| pod.view().is_ok_and(|view| view.me().is("master")));
     let master = master.expect("a set has masters").ordinal;
     let log = set.replace(master).log;
-    assert!(log.contains(" has taken over: "), "{}: {log}", set.version);
+    assert!(log.contains(HANDED_OVER), "{}: {log}", set.version);
     set.wait_whole();
     assert_keys(&set, KEYS);
     come_back(&mut set, KEYS);

@@ -9,7 +9,7 @@ use crate::support::engine::Network;
 
 use super::load::{Load, Seen, assert_keys, assert_none_lost, write_keys};
 use super::set::{PORT, Set, ask};
-use super::{Rendered, each_version, formed, newest};
+use super::{HANDED_OVER, Rendered, each_version, formed, newest};
 
 const KEYS: usize = 200;
 const HEADING: &str = "\n### From plain text to TLS\n";
@@ -84,7 +84,7 @@ fn roll(set: &mut Set, to: &Rendered) {
         let slots = set.pods[&ordinal].view().expect("its view").me().slot_count();
         let ended = set.replace(ordinal);
         assert_eq!(ended.code, 0, "redis-{ordinal} on {}: {}", set.version, ended.log);
-        let has_handed_over = ended.log.contains(" has taken over: ");
+        let has_handed_over = ended.log.contains(HANDED_OVER);
         assert_eq!(has_handed_over, slots > 0, "{}: {}", set.version, ended.log);
         before.insert(ordinal, Vec::new());
         set.wait_ready(ordinal);

@@ -457,10 +457,7 @@ impl Pod {
         let state = self.field(&["CLUSTER", "INFO"], "cluster_state")?;
         expect(state == "ok", || format!("{name}: cluster_state:{state}"))?;
         let view = self.view()?;
-        let address = match self.known {
-            Known::AsItIs => self.address(),
-            Known::At(at) | Known::ToClients(at) => at,
-        };
+        let address = self.known.instead_of(self.address());
         // As servers write it: IPv6 without brackets.
         let address = format!("{}:{}", address.ip(), address.port());
         expect(view.me().address == address, || format!("{name} is not at {address}: {view:?}"))?;
@@ -473,8 +470,7 @@ impl Pod {
             let host = format!("{}:{}", info("master_host")?, info("master_port")?);
             let known = view.nodes.get(master).map(|node| node.address.as_str());
             let link = info("master_link_status")?;
-            let is_shown = !matches!(self.known, Known::ToClients(_));
-            let is_there = !is_shown || known == Some(host.as_str());
+            let is_there = !self.known.is_shown() || known == Some(host.as_str());
             expect(is_there && link == "up", || {
                 format!("{name} replicates {host}, not {known:?}; link {link}")
             })?;

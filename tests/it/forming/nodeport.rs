@@ -90,10 +90,7 @@ fn announce_to_clients(pod: &mut Pod, node: IpAddr) {
 
 /// Where a client is sent for a pod.
 fn place(pod: &Pod) -> SocketAddr {
-    match pod.known {
-        Known::AsItIs => pod.address(),
-        Known::At(at) | Known::ToClients(at) => at,
-    }
+    pod.known.instead_of(pod.address())
 }
 
 /// Opens the ports that lead to a pod: what everybody is told of on each node, as Kubernetes does, and what
@@ -142,6 +139,23 @@ fn wait_well(fleet: &Fleet) {
     }
 }
 
+fn a_master(fleet: &Fleet) -> usize {
+    let master = fleet.pods.iter().position(|pod| pod.view().unwrap().me().is("master"));
+    master.expect("a cluster has masters")
+}
+
+/// Stops a master, which hands over, and gives it another address of its own for its next start.
+#[track_caller]
+fn hand_over(fleet: &mut Fleet) -> usize {
+    let master = a_master(fleet);
+    fleet.pods[master].stop();
+    let log = fleet.pods[master].log();
+    assert!(log.contains(" has taken over: "), "{}: {log}", fleet.pods[master].server.name);
+    fleet.swap_address(master);
+    forget_spares(fleet);
+    master
+}
+
 fn forms_heals_and_hands_over(recipe: &Recipe, whom: Whom) {
     let (mut fleet, ports) = on_nodes(recipe, whom);
     fleet.start_all();
@@ -159,13 +173,7 @@ fn forms_heals_and_hands_over(recipe: &Recipe, whom: Whom) {
     assert_keys(&fleet);
 
     // A master leaves, and is back at the same port of its node, which leads elsewhere by then.
-    let master = fleet.pods.iter().position(|pod| pod.view().unwrap().me().is("master"));
-    let master = master.expect("a cluster has masters");
-    fleet.pods[master].stop();
-    let log = fleet.pods[master].log();
-    assert!(log.contains(" has taken over: "), "{}: {log}", recipe.server.name);
-    fleet.swap_address(master);
-    forget_spares(&mut fleet);
+    let master = hand_over(&mut fleet);
     ports.follow(&fleet.pods[master], &fleet.nodes);
     fleet.start_all();
     wait_well(&fleet);
@@ -185,8 +193,7 @@ fn lost_master_is_replaced(recipe: &Recipe, whom: Whom) {
     fleet.start_all();
     wait_well(&fleet);
     write_keys(&fleet);
-    let master = fleet.pods.iter().position(|pod| pod.view().unwrap().me().is("master"));
-    let (lost, nodes) = (master.expect("a cluster has masters"), fleet.nodes.clone());
+    let (lost, nodes) = (a_master(&fleet), fleet.nodes.clone());
     let pod = &mut fleet.pods[lost];
     pod.kill();
     lose_volume(pod);
@@ -207,13 +214,7 @@ fn needs_no_ports(recipe: &Recipe) {
     drop(ports);
     fleet.start_all();
     wait_well(&fleet);
-    let master = fleet.pods.iter().position(|pod| pod.view().unwrap().me().is("master"));
-    let master = master.expect("a cluster has masters");
-    fleet.pods[master].stop();
-    let log = fleet.pods[master].log();
-    assert!(log.contains(" has taken over: "), "{}: {log}", recipe.server.name);
-    fleet.swap_address(master);
-    forget_spares(&mut fleet);
+    hand_over(&mut fleet);
     fleet.start_all();
     wait_well(&fleet);
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::block::Block;
 use super::lock::{self, Access, Lock};
-use super::pod::{Known, PORT, Pod, Program};
+use super::pod::{PORT, Pod, Program};
 use super::process::run;
 use super::server::Server;
 use super::view::View;
@@ -327,10 +327,7 @@ fn lock_down(recipe: &Recipe, dir: &Path, pod: &mut Pod) {
 /// Whether nothing is wrong in one pod's own view: its address, its links, its replication.
 fn sound(pod: &Pod, view: &View) -> Result<(), String> {
     // As servers write it: IPv6 without brackets.
-    let known = match pod.known {
-        Known::AsItIs => pod.address(),
-        Known::At(at) | Known::ToClients(at) => at,
-    };
+    let known = pod.known.instead_of(pod.address());
     expect(view.me().address == format!("{}:{}", known.ip(), known.port()), || {
         format!("{} calls itself {}", pod.name(), view.me().address)
     })?;
@@ -344,8 +341,7 @@ fn sound(pod: &Pod, view: &View) -> Result<(), String> {
     let info = |field| pod.field(&["INFO", "replication"], field);
     let host = format!("{}:{}", info("master_host")?, info("master_port")?);
     let known = view.nodes.get(master).map(|node| node.address.as_str());
-    let is_shown = !matches!(pod.known, Known::ToClients(_));
-    expect(!is_shown || known == Some(host.as_str()), || {
+    expect(!pod.known.is_shown() || known == Some(host.as_str()), || {
         format!("{} replicates {host}, but its master is at {known:?}", pod.name())
     })?;
     let link = info("master_link_status")?;

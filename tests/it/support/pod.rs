@@ -46,6 +46,21 @@ pub enum Known {
     ToClients(SocketAddr),
 }
 
+impl Known {
+    /// Where clients are sent for a server with this address.
+    pub fn instead_of(self, own: SocketAddr) -> SocketAddr {
+        match self {
+            Known::AsItIs => own,
+            Known::At(at) | Known::ToClients(at) => at,
+        }
+    }
+
+    /// Whether clients are shown what the servers use.
+    pub fn is_shown(self) -> bool {
+        !matches!(self, Known::ToClients(_))
+    }
+}
+
 /// One pod. Dropping it kills what runs in it; if that happens because a test fails, its log is
 /// printed.
 #[derive(Debug)]
